@@ -1,0 +1,7 @@
+"""NAdam, the Adam optimizer with Nesterov momentum, compiled with Numba."""
+
+from nadam_numba import schedules
+from nadam_numba.minimize import minimize
+from nadam_numba.optimizer import NAdam
+
+__all__ = ["NAdam", "minimize", "schedules"]

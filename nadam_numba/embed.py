@@ -1,0 +1,141 @@
+"""NAdam inside the user's own ``@njit`` code: a state and a step, with the bits of `nadam_numba.NAdam`."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nadam_numba import cpu, jit, rule
+
+
+class NAdamState(NamedTuple):
+    """The state of one optimised array; everything that changes is an array, so that it changes in place.
+
+    Attributes
+    ----------
+    first_moment, second_moment : ndarray, shape (n,)
+        Decaying means of the gradient and its square.
+    iterations : ndarray of int64, shape (1,)
+        Number of steps made.
+    mu_product : ndarray of float64, shape (1,)
+        Product of the momentum coefficients so far.
+    learning_rate : ndarray of float64, shape (1,)
+        May be overwritten between steps.
+    beta_1, beta_2, epsilon, momentum_decay : float
+        See `nadam_numba.NAdam`.
+    """
+
+    first_moment: np.ndarray
+    second_moment: np.ndarray
+    iterations: np.ndarray
+    mu_product: np.ndarray
+    learning_rate: np.ndarray
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    momentum_decay: float
+
+
+def _nadam_init(x, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, momentum_decay=4e-3):
+    """Make the state for `x`, in Python or in ``@njit`` code.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n,)
+        float32 or float64; only its size and dtype matter.
+    learning_rate, beta_1, beta_2, epsilon, momentum_decay : float, optional
+        See `nadam_numba.NAdam`.
+
+    Returns
+    -------
+    NAdamState
+
+    Raises
+    ------
+    ValueError
+        If a hyperparameter is out of its range.
+    numba.TypingError
+        If `x` is not an array of floating-point numbers.
+
+    Examples
+    --------
+    See `nadam_step`.
+    """
+    if not 0.0 <= learning_rate < np.inf:
+        raise ValueError("learning_rate must be a finite number >= 0")
+    if not 0.0 <= beta_1 < 1.0:
+        raise ValueError("beta_1 must be in [0, 1)")
+    if not 0.0 <= beta_2 < 1.0:
+        raise ValueError("beta_2 must be in [0, 1)")
+    if not 0.0 <= epsilon < np.inf:
+        raise ValueError("epsilon must be a finite number >= 0")
+    if not 0.0 <= momentum_decay:
+        raise ValueError("momentum_decay must be >= 0")
+    np.finfo(x.dtype)  # refuses integers when it is compiled: a step on them would be cut off
+    return NAdamState(
+        np.zeros(x.size, x.dtype),
+        np.zeros(x.size, x.dtype),
+        np.zeros(1, np.int64),
+        np.ones(1, np.float64),
+        np.full(1, learning_rate, np.float64),
+        float(beta_1),
+        float(beta_2),
+        float(epsilon),
+        float(momentum_decay),
+    )
+
+
+def _nadam_step(x, gradient, state):
+    """Update `x` and `state` in place, once, in Python or in ``@njit`` code; in one thread, without allocation.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n,)
+        float32 or float64; overwritten.
+    gradient : ndarray, shape (n,)
+        Of the same dtype; read only.
+    state : NAdamState
+        Made by `nadam_init`; its arrays are overwritten.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from numba import njit
+    >>> from nadam_numba.embed import nadam_init, nadam_step
+    >>> @njit
+    ... def descend(x, steps):
+    ...     state = nadam_init(x, learning_rate=0.01)
+    ...     for _ in range(steps):
+    ...         nadam_step(x, 2.0 * x, state)
+    >>> x = np.array([1.0, -2.0])
+    >>> descend(x, 2000)
+    >>> bool(np.abs(x).max() < 1e-6)
+    True
+    """
+    if gradient.size != x.size or state.first_moment.size != x.size:
+        raise ValueError("x, gradient and state must be of one size")
+    state.iterations[0] += 1
+    state.mu_product[0], gradient_weight, momentum_weight, second_moment_correction = cpu.step_coefficients(
+        state.iterations[0], state.mu_product[0], state.beta_1, state.beta_2, state.momentum_decay
+    )
+    cpu.update_serial(
+        x,
+        state.first_moment,
+        state.second_moment,
+        gradient,
+        state.learning_rate[0],
+        state.beta_1,
+        state.beta_2,
+        state.epsilon,
+        gradient_weight,
+        momentum_weight,
+        second_moment_correction,
+    )
+
+
+nadam_init = jit.kernel(_nadam_init)
+nadam_step = jit.kernel(_nadam_step, rule, cpu)

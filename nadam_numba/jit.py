@@ -1,0 +1,110 @@
+"""The compile policy, in one place: which flags, when to cache on disk, when to use threads.
+
+Three kinds of compiled functions exist:
+
+- scalars and kernels call no code of the user's. They carry ``error_model="numpy"``, without which a division keeps
+  a loop from being vectorised. They carry no fastmath: the kernels wait for memory, so it would buy nothing, and it
+  would cost the promise that every way through the package gives the same bits. Kernels are cached on disk.
+- drivers call the user's functions. They carry no flag at all, because flags leak into the functions a driver
+  compiles, and no cache, because a function that takes functions never finds its entry again.
+"""
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import threading
+import types
+
+import numba
+from numba.core.caching import FunctionCache
+from numba.extending import is_jitted
+
+# Number of elements from which two threads beat one, measured by benchmarks/crossover.py.
+PARALLEL_CROSSOVER = 2**16
+
+
+def scalar(function):
+    """Compile a function of scalars that kernels and drivers inline."""
+    return numba.njit(error_model="numpy")(function)
+
+
+def kernel(function, *source_modules, parallel=False):
+    """Compile a loop over arrays that calls no user code: the kernels' flags, cached on disk.
+
+    Parameters
+    ----------
+    function : function
+        Its ``prange`` loops become threads if `parallel`, plain loops if not; it may be compiled both ways.
+    *source_modules : module
+        The modules whose functions it calls. Numba's cache notices an edit of the function's own file only.
+    parallel : bool
+        Compile to threads.
+    """
+    # Numba files its cache under the qualified name and the file's contents, and ignores flags and callees there.
+    # So each variant is a copy whose name tells them.
+    variant = "parallel" if parallel else "serial"
+    copy = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    copy.__doc__ = function.__doc__
+    copy.__module__ = function.__module__
+    copy.__qualname__ = f"{function.__qualname__}_{variant}_{_fingerprint(source_modules)}"
+    dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(copy)
+    _enable_cache(dispatcher)
+    return dispatcher
+
+
+def driver(function):
+    """Compile a loop that calls the user's functions."""
+    return numba.njit(function)
+
+
+def use_threads(size):
+    """Whether an array of `size` elements is better updated by several threads, and safely so."""
+    return size >= PARALLEL_CROSSOVER and _threads_are_safe() and numba.get_num_threads() > 1
+
+
+# A process forked after GNU OpenMP has run is killed at its first parallel loop. If the threads were already running
+# when this module was imported into a child, its parent may have started them.
+_process = os.getpid()
+try:
+    _forked_with_threads = multiprocessing.parent_process() is not None and bool(numba.threading_layer())
+except ValueError:  # the threads have not been started
+    _forked_with_threads = False
+
+
+def _threads_are_safe():
+    if os.getpid() != _process or _forked_with_threads:
+        return False
+    try:
+        numba.get_num_threads()  # starts the threads, which settles the layer
+    except ValueError:  # the layer the user asked for is not installed
+        return False
+    # The workqueue layer aborts the process when two threads launch loops at once.
+    return numba.threading_layer() != "workqueue" or threading.current_thread() is threading.main_thread()
+
+
+class _Cache(FunctionCache):
+    """Numba's cache on disk, for which a full or vanished disk is a miss rather than an error."""
+
+    def load_overload(self, sig, target_context):
+        with contextlib.suppress(OSError):
+            return super().load_overload(sig, target_context)
+
+    def save_overload(self, sig, data):
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
+
+
+def _enable_cache(dispatcher):
+    if not is_jitted(dispatcher) or os.environ.get("NADAM_NUMBA_CACHE") == "0":
+        return
+    # Numba's own cache=True raises RuntimeError at import where no folder is writable.
+    with contextlib.suppress(RuntimeError):
+        dispatcher._cache = _Cache(dispatcher.py_func)
+
+
+def _fingerprint(modules):
+    digest = hashlib.sha256()
+    for spec in (__spec__, *(module.__spec__ for module in modules)):
+        digest.update(spec.loader.get_data(spec.origin))
+    return digest.hexdigest()[:16]

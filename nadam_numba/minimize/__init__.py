@@ -1,0 +1,5 @@
+"""Minimisation of a function of one or more variables, with SciPy's interface."""
+
+from nadam_numba.minimize.frontend import minimize
+
+__all__ = ["minimize"]

@@ -1,0 +1,135 @@
+"""The loop of minimize, written once: run as it stands for Python objectives, compiled for ``@njit`` objectives."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nadam_numba import jit
+from nadam_numba.cpu import copy_into, largest_magnitude, step_coefficients
+from nadam_numba.minimize.result import CONVERGED, NONFINITE, RUNNING
+
+# Two values of an objective that differ by less, relative to their size, are the same to rounding.
+_ROUNDING = 1e-12
+
+
+class State(NamedTuple):
+    """All that changes from iteration to iteration; the arrays are overwritten in place."""
+
+    x: np.ndarray
+    gradient: np.ndarray
+    first_moment: np.ndarray
+    second_moment: np.ndarray
+    best_x: np.ndarray
+    best_gradient: np.ndarray
+    value: float
+    best_value: float
+    best_norm: float
+    mu_product: float
+    step: int
+    status: int
+
+
+def start(x, value, gradient, gtol):
+    """The state before the first step, at the point `x` with its value and gradient."""
+    norm = float(largest_magnitude(gradient))
+    is_finite = np.isfinite(value) and np.isfinite(norm)
+    status = NONFINITE if not is_finite else CONVERGED if norm <= gtol else RUNNING
+    return State(
+        x=x,
+        gradient=gradient,
+        first_moment=np.zeros_like(x),
+        second_moment=np.zeros_like(x),
+        best_x=x.copy(),
+        best_gradient=gradient.copy(),
+        value=value,
+        best_value=value,
+        best_norm=norm,
+        mu_product=1.0,
+        step=0,
+        status=status,
+    )
+
+
+def iterate(
+    update,
+    evaluate,
+    fun,
+    jac,
+    args,
+    state,
+    learning_rates,
+    beta_1,
+    beta_2,
+    epsilon,
+    momentum_decay,
+    gtol,
+):
+    """Make one step for each of `learning_rates`, or fewer if a stopping test holds, and return the new state.
+
+    Parameters
+    ----------
+    update : function
+        A kernel of `cpu`.
+    evaluate, fun, jac : function
+        Of an `Objective`.
+    args : tuple
+        Further arguments of `fun` and `jac`.
+    state : State
+        Its arrays are overwritten.
+    learning_rates : ndarray, shape (k,)
+    beta_1, beta_2, epsilon, momentum_decay : float
+        Hyperparameters.
+    gtol : float
+        Stop where the largest component of the gradient is at most this, provided that the value is the best seen, to
+        rounding: elsewhere a flat point may lie above points passed before.
+    """
+    x, gradient, first_moment, second_moment, best_x, best_gradient = state[:6]
+    value, best_value, best_norm, mu_product, step, status = state[6:]
+    for learning_rate in learning_rates:
+        step += 1
+        mu_product, gradient_weight, momentum_weight, second_moment_correction = step_coefficients(
+            step, mu_product, beta_1, beta_2, momentum_decay
+        )
+        update(
+            x,
+            first_moment,
+            second_moment,
+            gradient,
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            gradient_weight,
+            momentum_weight,
+            second_moment_correction,
+        )
+        value = evaluate(fun, jac, args, x, gradient)
+        norm = 1.0 * largest_magnitude(gradient)
+        if not (np.isfinite(value) and np.isfinite(norm)):
+            status = NONFINITE
+            break
+        # Where the objective has met its rounding floor, the flatter of two equal points is the better one.
+        if value < best_value or (value == best_value and norm < best_norm):
+            best_value, best_norm = value, norm
+            copy_into(best_x, x)
+            copy_into(best_gradient, gradient)
+        if norm <= gtol and value - best_value <= _ROUNDING * abs(best_value):
+            status = CONVERGED
+            break
+    return State(
+        x,
+        gradient,
+        first_moment,
+        second_moment,
+        best_x,
+        best_gradient,
+        value,
+        best_value,
+        best_norm,
+        mu_product,
+        step,
+        status,
+    )
+
+
+compiled_iterate = jit.driver(iterate)

@@ -1,0 +1,134 @@
+"""The user's objective in the one form the loop calls: ``evaluate(fun, jac, args, x, gradient) -> value``.
+
+Each ``evaluate`` function below serves Python objectives as it stands and ``@njit`` objectives compiled. It hands the
+user a fresh copy of x at every call and overwrites `gradient`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba.extending import is_jitted
+
+from nadam_numba import jit
+from nadam_numba.cpu import copy_into
+
+
+class Objective(NamedTuple):
+    """How to evaluate the user's functions from Python, and from compiled code if they are compiled themselves."""
+
+    evaluate: Callable
+    fun: Callable
+    jac: Callable | None
+    compiled: tuple | None  # (evaluate, fun, jac) for the compiled loop
+    exact: bool  # whether the gradient is the user's own, not a difference
+    calls: int  # calls of fun per evaluation
+
+
+def make_objective(fun, jac, x):
+    """Choose the way to evaluate `fun` and its gradient at points of the size and dtype of `x`.
+
+    Raises
+    ------
+    TypeError
+        If `fun` is not callable.
+    ValueError
+        If `jac` is none of what is allowed.
+    """
+    if not callable(fun):
+        raise TypeError(f"fun={fun!r} is a {type(fun).__name__}: it must be callable")
+    if callable(jac):
+        evaluate, exact, calls = evaluate_separately, True, 1
+        python_fun, python_jac = _checked_value(fun), _checked_gradient(jac, x)
+    elif jac is True:
+        evaluate, exact, calls = evaluate_pair, True, 1
+        python_fun, python_jac = _checked_pair(fun, x), None
+    elif jac is None or jac is False or jac == "2-point":
+        evaluate, exact, calls = evaluate_forward_difference, False, 1 + x.size
+        python_fun, python_jac = _checked_value(fun), None
+    else:
+        raise ValueError(f"jac={jac!r}: it must be callable, True (fun returns value and gradient), None or '2-point'")
+    jac = jac if callable(jac) else None
+    is_compiled = is_jitted(fun) and (jac is None or is_jitted(jac))
+    compiled = (_COMPILED[evaluate], fun, jac) if is_compiled else None
+    return Objective(evaluate, python_fun, python_jac, compiled, exact, calls)
+
+
+def evaluate_pair(fun, jac, args, x, gradient):
+    """``fun`` returns value and gradient."""
+    value, derivative = fun(x.copy(), *args)
+    copy_into(gradient, derivative)
+    return 1.0 * value
+
+
+def evaluate_separately(fun, jac, args, x, gradient):
+    """``jac`` returns the gradient."""
+    value = 1.0 * fun(x.copy(), *args)
+    copy_into(gradient, jac(x.copy(), *args))
+    return value
+
+
+def evaluate_forward_difference(fun, jac, args, x, gradient):
+    """The gradient by forward differences, with SciPy's relative step: sqrt(eps) of the dtype of x."""
+    # The factor 1.0 makes float64 of whatever type of number the objective returns.
+    value = 1.0 * fun(x.copy(), *args)
+    relative_step = np.sqrt(np.float64(np.finfo(x.dtype).eps))
+    for i in range(x.size):
+        start = np.float64(x[i])
+        step = relative_step * max(1.0, abs(start))
+        point = x.copy()
+        point[i] = start + step if start >= 0.0 else start - step
+        gradient[i] = (1.0 * fun(point, *args) - value) / (np.float64(point[i]) - start)
+    return value
+
+
+# Compiled once for all objectives: the user's functions are arguments, so that these stay the same objects and a
+# second call with the same functions compiles nothing.
+_COMPILED = {
+    function: jit.driver(function) for function in (evaluate_pair, evaluate_separately, evaluate_forward_difference)
+}
+
+
+def _checked_value(fun):
+    def value_of(x, *args):
+        return _as_value("fun", fun(x, *args), is_jitted(fun))
+
+    return value_of
+
+
+def _checked_gradient(jac, x0):
+    def gradient_of(x, *args):
+        return _as_gradient("jac", jac(x, *args), x0, is_jitted(jac))
+
+    return gradient_of
+
+
+def _checked_pair(fun, x0):
+    def value_and_gradient_of(x, *args):
+        pair = fun(x, *args)
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ValueError(f"jac=True, but fun returned {pair!r}: it must return a value and a gradient")
+        value, gradient = pair
+        return _as_value("fun", value, is_jitted(fun)), _as_gradient("fun", gradient, x0, is_jitted(fun))
+
+    return value_and_gradient_of
+
+
+def _as_value(name, value, is_scalar_needed):
+    """What an objective returned, as a float; compiled loops take scalars only, others arrays of one element too."""
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf" or (is_scalar_needed and isinstance(value, np.ndarray)):
+        raise ValueError(f"{name} returned {value!r}: it must return a real scalar")
+    return float(array.item())
+
+
+def _as_gradient(name, gradient, x0, is_array_needed):
+    """What a gradient function returned, as a contiguous array like `x0`; compiled loops take arrays only."""
+    array = np.asarray(gradient)
+    if is_array_needed and not isinstance(gradient, np.ndarray):
+        raise TypeError(f"{name} is compiled and returned the gradient {gradient!r}: it must be an array")
+    if array.shape != x0.shape:
+        raise ValueError(f"{name} returned a gradient of shape {array.shape}: it must have the shape of x, {x0.shape}")
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} returned a gradient of dtype {array.dtype}: it must be real")
+    return np.require(array, dtype=x0.dtype, requirements=("C", "W"))

@@ -1,0 +1,118 @@
+"""The kernels: the same bits however they run, vectorised, without double arithmetic in float32, compiled once."""
+
+import platform
+import re
+
+import naive
+import numba
+import numpy as np
+import pytest
+from numba.extending import is_jitted
+
+from nadam_numba import cpu, jit, rule
+
+COMPILED = is_jitted(cpu.update_serial)
+needs_compiler = pytest.mark.skipif(not COMPILED, reason="reads compiled code, and NUMBA_DISABLE_JIT is set")
+needs_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86-64 assembly")
+DTYPES = [np.float32, np.float64]
+HYPERPARAMETERS = (0.01, 0.9, 0.999, 1e-8)
+
+
+def random_arrays(size, dtype, seed=0):
+    generator = np.random.default_rng(seed)
+    p, m, v, g = (generator.standard_normal(size).astype(dtype) for _ in range(4))
+    return p, m, v * v, g
+
+
+def run(update, arrays, step=3):
+    coefficients = rule.step_coefficients(step, 0.2, 0.9, 0.999, 4e-3)
+    update(*arrays, *HYPERPARAMETERS, *coefficients[1:])
+
+
+@pytest.fixture
+def two_threads():
+    before = numba.get_num_threads()
+    yield
+    numba.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 8, 31, 1000, 4097])
+def test_serial_parallel_and_reference_give_the_same_bits(size, dtype, two_threads):
+    arrays = random_arrays(size, dtype)
+    p, m, v, g = (array.copy() for array in arrays)
+    expected = naive.nadam_step(p, m, v, g, 3, 0.2, lr=0.01)[:3]
+
+    results = {"serial": [array.copy() for array in arrays]}
+    run(cpu.update_serial, results["serial"])
+    for threads in range(1, min(2, numba.config.NUMBA_NUM_THREADS) + 1):
+        numba.set_num_threads(threads)
+        results[f"{threads} threads"] = [array.copy() for array in arrays]
+        run(cpu.update_parallel, results[f"{threads} threads"])
+    for result in results.values():
+        for array, reference in zip(result, (*expected, g), strict=True):
+            np.testing.assert_array_equal(array, reference, strict=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradient_may_be_the_parameter_itself(dtype):
+    p, m, v, _ = random_arrays(1000, dtype)
+    expected = naive.nadam_step(p, m, v, p.copy(), 3, 0.2, lr=0.01)[0]
+    run(cpu.update_serial, (p, m, v, p))
+    np.testing.assert_array_equal(p, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_special_values_follow_the_formulas(dtype):
+    g = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, np.finfo(dtype).tiny, np.finfo(dtype).max], dtype)
+    p, m, v = (np.zeros_like(g) for _ in range(3))
+    with np.errstate(all="ignore"):
+        expected = naive.nadam_step(p, m, v, g, 1, 1.0, lr=0.01)[:3]
+        update = (p, m, v, g, *HYPERPARAMETERS, *rule.step_coefficients(1, 1.0, 0.9, 0.999, 4e-3)[1:])
+        cpu.update_serial(*update)
+    for array, reference in zip((p, m, v), expected, strict=True):
+        np.testing.assert_array_equal(array, reference)
+
+
+@needs_compiler
+@needs_x86
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("update", [cpu.update_serial, cpu.update_parallel], ids=["serial", "parallel"])
+def test_kernel_is_vectorised_and_stays_in_its_precision(update, dtype):
+    run(update, random_arrays(8, dtype))
+    (assembly,) = (
+        code
+        for signature, code in update.inspect_asm().items()
+        if signature[0].dtype == numba.from_dtype(np.dtype(dtype))
+    )
+    suffix = {np.float32: "ps", np.float64: "pd"}[dtype]
+    assert re.search(rf"\bv?sqrt{suffix}\b", assembly)
+    assert re.search(rf"\bv?div{suffix}\b", assembly)
+    if dtype is np.float32:
+        assert not re.search(r"\bv?cvt(ss2sd|ps2pd)\b", assembly)
+        assert not re.search(r"\bv?(add|sub|mul|div|sqrt)pd\b", assembly)
+
+
+@needs_compiler
+def test_a_kernel_compiles_once_per_dtype():
+    for dtype in DTYPES * 2:
+        for size in (0, 5, 100):
+            run(cpu.update_serial, random_arrays(size, dtype))
+            run(cpu.update_parallel, random_arrays(size, dtype))
+    assert len(cpu.update_serial.signatures) == len(DTYPES)
+    assert len(cpu.update_parallel.signatures) == len(DTYPES)
+
+
+def test_threads_are_used_from_the_crossover_on():
+    if numba.config.NUMBA_NUM_THREADS > 1:
+        assert cpu.update_for(jit.PARALLEL_CROSSOVER) is cpu.update_parallel
+    assert cpu.update_for(jit.PARALLEL_CROSSOVER - 1) is cpu.update_serial
+
+
+@pytest.mark.parametrize(
+    ("values", "largest"),
+    [([], 0.0), ([0.0, -0.0], 0.0), ([1.0, -3.0, 2.0], 3.0), ([-np.inf, 1.0], np.inf), ([1.0, np.nan, 5.0], np.nan)],
+)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_largest_magnitude(values, largest, dtype):
+    np.testing.assert_equal(float(cpu.largest_magnitude(np.array(values, dtype))), largest)

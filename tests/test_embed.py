@@ -1,0 +1,106 @@
+"""NAdam in nopython code: NAdam.step's bits, in functions, in parallel loops, compiled once."""
+
+import math
+
+import numba
+import numpy as np
+import pytest
+from numba import njit, prange
+from numba.core.errors import TypingError
+from numba.extending import is_jitted
+
+from nadam_numba import NAdam
+from nadam_numba.embed import nadam_init, nadam_step
+
+
+@njit
+def descend(x, steps, learning_rate):
+    state = nadam_init(x, learning_rate=learning_rate)
+    for _ in range(steps):
+        nadam_step(x, x * x - 2.0 * x, state)
+    return state
+
+
+@njit(parallel=True)
+def descend_rows(rows, steps, learning_rate):
+    for i in prange(rows.shape[0]):
+        descend(rows[i], steps, learning_rate)
+
+
+def stepped(x, steps, **hyperparameters):
+    x = x.copy()
+    optimizer = NAdam(x, **hyperparameters)
+    for _ in range(steps):
+        optimizer.step(x * x - np.array(2.0, x.dtype) * x)
+    return x
+
+
+@pytest.mark.parametrize("dtype", [np.float64])
+def test_same_bits_as_the_optimizer(dtype):
+    rows = np.random.default_rng(0).uniform(0.5, 3.0, (50, 4)).astype(dtype)
+    expected = np.array([stepped(row, 100, learning_rate=0.03) for row in rows])
+    one_by_one = rows.copy()
+    for row in one_by_one:
+        descend(row, 100, 0.03)
+    np.testing.assert_array_equal(one_by_one, expected)
+    descend_rows(rows, 100, 0.03)
+    np.testing.assert_array_equal(rows, expected)
+
+
+def test_from_python_with_every_hyperparameter_in_float32():
+    x = np.array([0.5, 3.0], np.float32)
+    hyperparameters = {"learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-4, "momentum_decay": 1.0}
+    expected = stepped(x, 30, **hyperparameters)
+    state = nadam_init(x, **hyperparameters)
+    for _ in range(30):
+        nadam_step(x, x * x - np.float32(2.0) * x, state)
+    np.testing.assert_array_equal(x, expected, strict=True)
+    assert state.iterations[0] == 30
+
+
+def test_learning_rate_can_be_changed_between_steps():
+    x, y = np.array([0.5]), np.array([0.5])
+    state, optimizer = nadam_init(x, learning_rate=0.1), NAdam(y, learning_rate=0.1)
+    for rate in (0.1, 0.01, 0.0):
+        state.learning_rate[0] = optimizer.learning_rate = rate
+        nadam_step(x, 2 * x, state)
+        optimizer.step(2 * y)
+    np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", -0.1),
+        ("learning_rate", math.inf),
+        ("beta_1", 1.0),
+        ("beta_2", math.nan),
+        ("epsilon", -1.0),
+        ("momentum_decay", -1.0),
+    ],
+)
+def test_bad_hyperparameters(name, value):
+    with pytest.raises(ValueError, match=name):
+        nadam_init(np.ones(2), **{name: value})
+
+
+def test_bad_arrays():
+    with pytest.raises((TypingError, ValueError)):
+        nadam_init(np.arange(3))
+    x = np.ones(3)
+    state = nadam_init(x)
+    for bad_x, bad_gradient in ((x, np.ones(2)), (np.ones(2), np.ones(2))):
+        with pytest.raises(ValueError, match="one size"):
+            nadam_step(bad_x, bad_gradient, state)
+    assert x.tolist() == [1.0, 1.0, 1.0]
+    assert state.iterations[0] == 0
+
+
+@pytest.mark.skipif(not is_jitted(nadam_step), reason="nothing is compiled with NUMBA_DISABLE_JIT")
+def test_compiles_once():
+    x = np.ones(3)
+    descend(x, 2, 0.1)
+    counts = [len(function.signatures) for function in (descend, nadam_init, nadam_step)]
+    descend(np.zeros(10), 5, 0.2)
+    assert [len(function.signatures) for function in (descend, nadam_init, nadam_step)] == counts
+    assert numba.typeof(nadam_init(x)).name == numba.typeof(nadam_init(np.ones(5))).name

@@ -1,0 +1,167 @@
+"""The compile policy, tried in processes of their own: caches that cannot be written, forks, threads, stale entries."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import nadam_numba
+
+PACKAGE = pathlib.Path(nadam_numba.__file__).parent
+needs_compiler = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
+
+STEP = """
+    import numpy as np
+    from nadam_numba import NAdam, jit
+
+    def step(size=jit.PARALLEL_CROSSOVER):
+        p = np.ones(size)
+        NAdam(p, learning_rate=0.5).step(p.copy())
+        return p[0], p[-1]
+"""
+
+
+def run_python(code, cwd=None, **environment):
+    """The standard output of a new interpreter; fails with its error output if it does."""
+    process = subprocess.run(
+        # Python 3.12 warns of every fork of a process that has threads: the forks here are on purpose.
+        [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(code)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"NADAM_NUMBA_CACHE": "0"},
+        {"NUMBA_CACHE_DIR": "/dev/null/no_folder", "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"},
+    ],
+    ids=["switched off", "no writable folder"],
+)
+def test_works_without_a_cache(environment):
+    code = STEP + "    print(step(10), jit.kernel(lambda x: x)._cache.cache_path)"
+    assert run_python(code, **environment).split(") ")[1].strip() == "None"
+
+
+@needs_compiler
+def test_second_process_loads_the_cache(tmp_path):
+    code = (
+        STEP
+        + """
+    from nadam_numba import cpu
+    step(10), step()
+    kernels = cpu.update_serial, cpu.update_parallel
+    print(sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels))
+    """
+    )
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}
+    assert [run_python(code, **environment).strip() for _ in range(2)] == ["2", "0"]
+
+
+@needs_compiler
+def test_a_cache_folder_that_vanishes_or_fills_is_not_an_error(tmp_path):
+    code = (
+        STEP
+        + f"""
+    import pathlib, shutil
+    shutil.rmtree({str(tmp_path / "cache")!r})
+    pathlib.Path({str(tmp_path / "cache")!r}).touch()  # a file where the folder should be: every write fails
+    print(step(10))
+    """
+    )
+    assert run_python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")).startswith("(")
+
+
+@needs_compiler
+def test_an_edited_rule_is_not_answered_from_the_old_cache(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "nadam_numba", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "import sys; sys.path.insert(0, '.')\n" + textwrap.dedent(STEP) + "print(step(10)[0])"
+    before = float(run_python(code, cwd=tmp_path))
+    rule = tmp_path / "nadam_numba" / "rule.py"
+    rule.write_text(rule.read_text().replace("parameter - gradient_weight", "parameter + gradient_weight"))
+    assert float(run_python(code, cwd=tmp_path)) > before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+def test_a_forked_child_steps_after_its_parent_used_threads():
+    code = (
+        STEP
+        + """
+    import os
+    expected = step()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if step() == expected else 1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    )
+    assert run_python(code, NUMBA_NUM_THREADS="2").strip() == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent_used_threads():
+    code = """
+    import multiprocessing, numba, numpy as np
+
+    @numba.njit(parallel=True)
+    def double(x):
+        for i in numba.prange(x.size):
+            x[i] *= 2.0
+
+    def work(size):
+        from nadam_numba import NAdam, jit
+        p = np.ones(size)
+        NAdam(p, learning_rate=0.5).step(p.copy())
+        return jit.use_threads(size), p[0]
+
+    double(np.ones(10))
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(pool.apply_async(work, (2**16,)).get(60))
+    """
+    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
+        pytest.skip("the parent starts no threads")
+    assert run_python(code, NUMBA_NUM_THREADS="2").startswith("(False, ")
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "default"])
+def test_four_python_threads_step_at_once(layer):
+    code = (
+        STEP
+        + """
+    from concurrent.futures import ThreadPoolExecutor
+    expected = step()
+    with ThreadPoolExecutor(4) as pool:
+        futures = [pool.submit(step) for _ in range(200)]
+        here = [step() for _ in range(50)]
+    print({future.result() for future in futures} | set(here) == {expected})
+    """
+    )
+    output = run_python(code, NUMBA_NUM_THREADS="2", NUMBA_THREADING_LAYER=layer)
+    assert output.strip() == "True"
+
+
+def test_a_threading_layer_that_is_not_installed_means_one_thread(tmp_path):
+    code = (
+        STEP
+        + """
+    import numba
+
+    def not_installed():
+        raise ValueError("No threading layer could be loaded.")
+
+    numba.get_num_threads = not_installed
+    print(jit.use_threads(jit.PARALLEL_CROSSOVER), step()[0] < 1.0)
+    """
+    )
+    assert run_python(code).split() == ["False", "True"]

@@ -1,0 +1,516 @@
+"""minimize: one trajectory through every path, honest results, clear errors, the user's own flags and exceptions."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.optimize
+from naive import nadam_step
+from numba import njit
+from numba.extending import is_jitted
+from problems import PROBLEMS, Problem, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
+
+from nadam_numba import NAdam, cpu, minimize, schedules
+from nadam_numba.minimize import loop, objective
+
+COMPILES = is_jitted(njit(lambda: 0))
+needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
+SCHEDULE = schedules.cosine_decay(0.05, 300)
+DTYPES = [np.float32, np.float64]
+
+
+def recorded_run(fun, x0, **arguments):
+    """The result, and all iterates as the callback saw them."""
+    points = []
+
+    def record(intermediate_result):
+        points.append(intermediate_result.x)
+
+    result = minimize(fun, x0, callback=record, **arguments)
+    return result, np.array(points)
+
+
+def reference_run(problem, x0, steps, learning_rate):
+    p, m, v, mu_product = x0.copy(), np.zeros_like(x0), np.zeros_like(x0), 1.0
+    points = []
+    for t in range(1, steps + 1):
+        p, m, v, mu_product = nadam_step(p, m, v, problem.gradient(p), t, mu_product, lr=learning_rate(t - 1))
+        points.append(p)
+    return np.array(points)
+
+
+def optimizer_run(problem, x0, steps, learning_rate):
+    p = x0.copy()
+    optimizer = NAdam(p, learning_rate)
+    points = []
+    for _ in range(steps):
+        optimizer.step(problem.gradient(p))
+        points.append(p.copy())
+    return np.array(points)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+def test_every_path_makes_the_same_iterates(problem, dtype):
+    x0 = problem.start.astype(dtype)
+    expected = reference_run(problem, x0, 300, SCHEDULE)
+    np.testing.assert_array_equal(optimizer_run(problem, x0, 300, SCHEDULE), expected, strict=True)
+
+    options = {"learning_rate": SCHEDULE, "maxiter": 300, "gtol": 0.0}
+    ways = [
+        (problem.fun, problem.gradient),
+        (problem.pair(), True),
+        (njit(problem.fun), njit(problem.gradient)),
+        (problem.compiled_pair(), True),
+        (njit(problem.fun), problem.gradient),
+    ]
+    values = [problem.fun(p) for p in (x0, *expected)]
+    best = int(np.argmin(values))
+    for fun, jac in ways:
+        result, points = recorded_run(fun, x0, jac=jac, options=options)
+        np.testing.assert_array_equal(points, expected, strict=True)
+        without_callback = minimize(fun, x0, jac=jac, options=options)
+        for res in (result, without_callback):
+            np.testing.assert_array_equal(res.x, (x0, *expected)[best], strict=True)
+            assert res.fun == values[best]
+            assert (res.nit, res.nfev, res.njev) == (300, 301, 301)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+def test_forward_differences_are_the_same_in_both_loops(problem, dtype):
+    x0 = problem.start.astype(dtype)
+    options = {"learning_rate": 0.01, "maxiter": 50, "gtol": 0.0}
+    _, points = recorded_run(problem.fun, x0, options=options)
+    result, compiled_points = recorded_run(njit(problem.fun), x0, jac="2-point", options=options)
+    np.testing.assert_array_equal(compiled_points, points, strict=True)
+    assert result.nfev == 51 * (1 + x0.size)
+    assert result.njev == 51
+
+
+def test_forward_differences_are_scipys():
+    x0 = np.array([-1.2, 30.0, 0.0, 1e-5])
+    result = minimize(sphere, x0, options={"maxiter": 0})
+    # SciPy's derivatives take the same relative step, sqrt(eps) * max(1, |x|), in the direction of the sign of x.
+    expected = scipy.optimize._numdiff.approx_derivative(sphere, x0, method="2-point")
+    np.testing.assert_allclose(result.jac, expected, rtol=1e-12)
+    np.testing.assert_allclose(result.jac, sphere_gradient(x0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("jac", ["exact", None])
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
+def test_default_options_converge(problem, jac):
+    fun, gradient = njit(problem.fun), njit(problem.gradient) if jac else None
+    options = {} if COMPILES else {"maxiter": 2000}
+    result = minimize(fun, problem.start, jac=gradient, options=options)
+    assert isinstance(result, scipy.optimize.OptimizeResult)
+    assert result.fun == fun(result.x)
+    assert result.fun < fun(problem.start)
+    if COMPILES:
+        np.testing.assert_allclose(result.x, problem.minimum, atol=1e-4)
+    if result.success:
+        assert np.abs(result.jac).max() <= (1e-6 if jac else 6.06e-6)
+
+
+def test_fields_are_scipys():
+    result = minimize(sphere, [5.0, 5.0], jac=sphere_gradient, options={"learning_rate": 0.1})
+    reference = scipy.optimize.minimize(sphere, [5.0, 5.0], jac=sphere_gradient, method="CG")
+    assert set(reference) <= set(result)
+    assert result.success is True
+    assert result.status == 0
+    assert type(result.status) is int
+    assert type(result.message) is str
+    assert type(result.fun) is float
+    assert result.message == reference.message
+    assert "success: True" in repr(result)
+
+
+def test_iteration_limit_is_no_success():
+    result = minimize(sphere, [5.0, 5.0], jac=sphere_gradient, options={"maxiter": 3})
+    assert (result.success, result.status, result.nit, result.nfev) == (False, 1, 3, 4)
+    assert result.message == "Maximum number of iterations has been exceeded."
+
+
+@pytest.mark.parametrize("maxiter", [0, 0.5])
+def test_no_iterations(maxiter):
+    result = minimize(sphere, [5.0, 5.0], jac=sphere_gradient, options={"maxiter": maxiter})
+    assert (result.success, result.nit, result.nfev) == (False, 0, 1)
+    assert result.x.tolist() == [5.0, 5.0]
+
+
+def test_start_at_the_minimum():
+    result = minimize(sphere, [0.0, 1.0], jac=sphere_gradient)
+    assert (result.success, result.nit, result.nfev, result.fun) == (True, 0, 1, 0.0)
+
+
+def test_no_variables():
+    result = minimize(lambda x: 7.0, np.zeros(0), jac=lambda x: np.zeros(0))
+    assert (result.success, result.fun, result.x.shape) == (True, 7.0, (0,))
+
+
+def test_best_point_is_returned_not_the_last():
+    values = []
+
+    def watched(x):
+        values.append(rosenbrock(x))
+        return values[-1]
+
+    result = minimize(watched, [-1.2, 1.0], jac=rosenbrock_gradient, options={"learning_rate": 0.5, "maxiter": 200})
+    assert result.fun == min(values)
+    assert result.fun == rosenbrock(result.x)
+    assert values[-1] > min(values)
+    np.testing.assert_array_equal(result.jac, rosenbrock_gradient(result.x))
+
+
+def plateau(x):
+    """A slope to a minimum at 1, beyond a cliff a flat plane far above it."""
+    return ((x[0] - 1.0) ** 2, np.array([2.0 * (x[0] - 1.0)])) if x[0] < 1.5 else (100.0, np.zeros(1))
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_a_flat_point_above_the_best_is_not_convergence(wrap):
+    result = minimize(wrap(plateau), [0.0], jac=True, options={"learning_rate": 1.6, "maxiter": 20})
+    assert not result.success
+    assert result.fun == 1.0
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_nonfinite_value_or_gradient_stops_with_the_best_point(wrap, bad):
+    def value_breaks(x):
+        return (x[0] if x[0] > 0.5 else bad), np.ones(1)
+
+    def gradient_breaks(x):
+        return x[0], np.full(1, 1.0 if x[0] > 0.5 else bad)
+
+    for fun in (value_breaks, gradient_breaks):
+        result = minimize(wrap(fun), [1.0], jac=True, options={"learning_rate": 0.2})
+        assert (result.success, result.status) == (False, 3)
+        assert 0.5 < result.x[0] < 1.0
+        assert result.fun == result.x[0]
+        at_start = minimize(wrap(fun), [0.0], jac=True)
+        assert (at_start.success, at_start.status, at_start.nit, at_start.x[0]) == (False, 3, 0, 0.0)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_arguments_are_passed_on(wrap):
+    def fun(x, center, scale):
+        return scale * (x[0] - center[0]) ** 2 + (x[1] - center[1]) ** 2
+
+    def gradient(x, center, scale):
+        return np.array([2.0 * scale * (x[0] - center[0]), 2.0 * (x[1] - center[1])])
+
+    center = np.array([1.0, -2.0])
+    for jac in (wrap(gradient), None):
+        result = minimize(wrap(fun), [0.0, 0.0], args=(center, 3), jac=jac, options={"learning_rate": 0.05})
+        np.testing.assert_allclose(result.x, center, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_arguments_are_values_of_the_call_not_constants(wrap):
+    fun = wrap(lambda x, c: ((x[0] - c[0]) ** 2, 2.0 * (x - c)))
+    center = np.array([1.0])
+    first = minimize(fun, [0.0], args=center, jac=True, options={"learning_rate": 0.05})
+    center[0] = -1.0
+    second = minimize(fun, [0.0], args=center, jac=True, options={"learning_rate": 0.05})
+    np.testing.assert_allclose([first.x, second.x], [[1.0], [-1.0]], atol=1e-4)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_objective_may_overwrite_its_argument(wrap):
+    def careless(x):
+        value, gradient = sphere_like(x), 2.0 * x
+        x[:] = 1e9
+        return value, gradient
+
+    sphere_like = njit(lambda x: x[0] * x[0] + x[1] * x[1])
+    result = minimize(wrap(careless), [1.0, 2.0], jac=True, options={"learning_rate": 0.02})
+    assert result.success
+    np.testing.assert_allclose(result.x, 0.0, atol=1e-5)
+
+
+def test_python_objective_may_keep_its_argument():
+    kept = []
+
+    def fun(x):
+        kept.append(x)
+        return x[0] ** 2, 2.0 * x
+
+    minimize(fun, [1.0], jac=True, options={"maxiter": 5})
+    assert len({float(x[0]) for x in kept}) == 6
+
+
+def test_x0_is_not_written():
+    x0 = np.array([3.0, 4.0])
+    minimize(sphere, x0, jac=sphere_gradient, options={"maxiter": 5})
+    assert x0.tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("x0", "dtype"),
+    [([1, 2], np.float64), (3, np.float64), (np.ones(2, np.float32), np.float32), (np.ones(4)[::2], np.float64)],
+)
+def test_dtype_of_x(x0, dtype):
+    seen = []
+
+    def fun(x):
+        seen.append((x.dtype, x.ndim, x.flags.c_contiguous))
+        return sphere(x)
+
+    result = minimize(fun, x0, options={"maxiter": 2})
+    assert set(seen) == {(np.dtype(dtype), 1, True)}
+    assert result.x.dtype == result.jac.dtype == dtype
+
+
+def test_float32_start_moves_and_converges():
+    result = minimize(sphere, np.array([5.0, 5.0], np.float32))
+    assert result.success
+    np.testing.assert_allclose(result.x, [0.0, 1.0], atol=5e-3)
+
+
+def test_values_may_be_arrays_of_one_element_and_gradients_lists():
+    result = minimize(lambda x: np.array([x[0] ** 2]), [1.0], jac=lambda x: [2 * x[0]], options={"learning_rate": 0.05})
+    assert result.success
+    assert type(result.fun) is float
+
+
+def test_constant_rate_is_an_array_of_itself():
+    options = {"maxiter": 50, "gtol": 0.0}
+    constant = minimize(sphere, [5.0, 5.0], options={"learning_rate": 0.1, **options})
+    schedule = minimize(sphere, [5.0, 5.0], options={"learning_rate": lambda step: 0.1, **options})
+    np.testing.assert_array_equal(constant.x, schedule.x)
+
+
+def test_schedule_is_asked_for_each_step_once_in_order():
+    steps = []
+
+    def schedule(step):
+        steps.append(step)
+        return 0.1
+
+    minimize(njit(sphere), [5.0, 5.0], options={"learning_rate": schedule, "maxiter": 3000, "gtol": 0.0})
+    assert steps == list(range(3000))
+
+
+def test_hyperparameters_reach_the_rule():
+    options = {"learning_rate": 0.1, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1, "momentum_decay": 1.0}
+    _, points = recorded_run(sphere, [5.0, 5.0], jac=sphere_gradient, options={**options, "maxiter": 20, "gtol": 0.0})
+    p = np.array([5.0, 5.0])
+    optimizer = NAdam(p, **options)
+    for point in points:
+        optimizer.step(sphere_gradient(p))
+        np.testing.assert_array_equal(point, p)
+
+
+def test_tol_sets_gtol_unless_given():
+    arguments = {"jac": sphere_gradient, "tol": 0.5}
+    loose = minimize(sphere, [5.0, 5.0], **arguments)
+    tight = minimize(sphere, [5.0, 5.0], **arguments, options={"gtol": 1e-6})
+    assert loose.success
+    assert loose.nit < tight.nit
+    assert 1e-6 < np.abs(loose.jac).max() <= 0.5
+
+
+def test_large_problem_runs_through_the_parallel_kernel():
+    n = 2**16
+    problem = Problem("", lambda x: float(x @ x), lambda x: 2.0 * x, np.linspace(-1.0, 1.0, n), np.zeros(n))
+    _, points = recorded_run(
+        problem.fun, problem.start, jac=problem.gradient, options={"learning_rate": 0.1, "maxiter": 3}
+    )
+    np.testing.assert_array_equal(points, reference_run(problem, problem.start, 3, lambda step: 0.1))
+
+
+# Callbacks
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_old_style_callback_gets_x_that_is_not_aliased(wrap):
+    points = []
+    result = minimize(
+        wrap(sphere), [5.0, 5.0], jac=wrap(sphere_gradient), callback=points.append, options={"maxiter": 4}
+    )
+    assert result.nit == len(points) == len({tuple(point) for point in points}) == 4
+    np.testing.assert_array_equal(points[-1], result.x)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_stop_iteration_equals_the_run_limited_to_that_many_steps(wrap):
+    def stop_after_seven(intermediate_result):
+        assert intermediate_result.fun == rosenbrock(intermediate_result.x)
+        np.testing.assert_array_equal(intermediate_result.jac, rosenbrock_gradient(intermediate_result.x))
+        intermediate_result.x[:] = 0.0
+        if intermediate_result.nit == 7:
+            raise StopIteration
+
+    arguments = {"fun": wrap(rosenbrock), "x0": [-1.2, 1.0], "jac": wrap(rosenbrock_gradient)}
+    stopped = minimize(**arguments, callback=stop_after_seven, options={"learning_rate": 0.01})
+    limited = minimize(**arguments, options={"learning_rate": 0.01, "maxiter": 7})
+    assert (stopped.success, stopped.status, stopped.nit) == (False, 99, 7)
+    assert "StopIteration" in stopped.message
+    np.testing.assert_array_equal(stopped.x, limited.x)
+    assert stopped.fun == limited.fun
+
+
+def test_builtin_callback_without_signature():
+    result = minimize(sphere, [5.0, 5.0], callback=print if COMPILES else id, options={"maxiter": 1})
+    assert result.nit == 1
+
+
+def test_exceptions_of_a_callback_propagate():
+    def callback(x):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        minimize(sphere, [5.0, 5.0], callback=callback)
+
+
+# The user's functions keep their own flags and exceptions
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_flags_do_not_leak_into_the_objective(wrap):
+    guarded = wrap(lambda x, d: (np.inf if np.isnan(x[0] / d) else x[0] * x[0], 2.0 * x))
+
+    # Compiled first from within minimize: flags of the caller would stay with it.
+    result = minimize(guarded, [0.5], args=(2.0,), jac=True, options={"learning_rate": 0.01})
+    assert result.success
+    assert guarded(np.array([np.nan]), 2.0)[0] == np.inf
+    if COMPILES and is_jitted(guarded):
+        with pytest.raises(ZeroDivisionError):
+            guarded(np.array([1.0]), 0.0)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_division_by_zero_in_the_objective_raises_in_the_middle_of_a_run(wrap):
+    def inverse(x):
+        return 1.0 / math.floor(x[0]), np.ones(1)
+
+    with pytest.raises(ZeroDivisionError):
+        minimize(wrap(inverse), [3.0], jac=True, options={"learning_rate": 0.1})
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_exceptions_of_the_objective_reach_the_caller(wrap):
+    def fun(x):
+        if x[0] < 0.5:
+            raise ArithmeticError("too small")
+        return x[0] * x[0]
+
+    with pytest.raises(ArithmeticError, match="too small"):
+        minimize(wrap(fun), [1.0], options={"learning_rate": 0.1})
+
+
+@needs_compiler
+def test_second_call_compiles_nothing():
+    fun, gradient, pair = njit(rosenbrock), njit(rosenbrock_gradient), PROBLEMS[0].compiled_pair()
+    functions = [fun, gradient, pair, loop.compiled_iterate, cpu.update_serial, cpu.largest_magnitude, cpu.copy_into]
+    functions += objective._COMPILED.values()
+
+    def run(x0, **options):
+        for dtype in DTYPES:
+            start = np.array(x0, dtype)
+            minimize(fun, start, jac=gradient, options=options)
+            minimize(pair, start, jac=True, options=options, callback=lambda x: None)
+            minimize(fun, start, options=options)
+
+    run([-1.2, 1.0], maxiter=10)
+    before = [len(function.signatures) for function in functions]
+    run([2, 2, 2, 2], maxiter=20.0, learning_rate=SCHEDULE, gtol=0, beta_1=0)
+    run(np.ones(4)[::2] * 3, maxiter=5, learning_rate=1, epsilon=np.float32(1e-3))
+    assert [len(function.signatures) for function in functions] == before
+
+
+# Errors at the door
+
+
+def fun_of_shape(shape):
+    return lambda x: np.zeros(shape)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"fun": 3}, TypeError, "fun=3 is a int"),
+        ({"x0": [[1.0, 2.0]]}, ValueError, r"'x0' must only have one dimension"),
+        ({"x0": [1j]}, TypeError, "x0 has dtype complex128"),
+        ({"x0": ["a"]}, TypeError, "x0 has dtype <U1"),
+        ({"x0": [None]}, TypeError, "x0 has dtype object"),
+        ({"jac": "4-point"}, ValueError, "jac='4-point'"),
+        ({"jac": 7}, ValueError, "jac=7"),
+        ({"jac": fun_of_shape(3)}, ValueError, r"gradient of shape \(3,\)"),
+        ({"jac": fun_of_shape((1, 2))}, ValueError, r"gradient of shape \(1, 2\)"),
+        ({"jac": fun_of_shape(())}, ValueError, r"gradient of shape \(\)"),
+        ({"jac": lambda x: np.ones(2) * 1j}, TypeError, "gradient of dtype complex128"),
+        ({"jac": True}, ValueError, "must return a value and a gradient"),
+        ({"fun": lambda x: x}, ValueError, "must return a real scalar"),
+        ({"fun": lambda x: None}, ValueError, "returned None"),
+        ({"fun": lambda x: 1j}, ValueError, "returned 1j"),
+        ({"fun": lambda x: "1"}, ValueError, "returned '1'"),
+        ({"callback": 3}, TypeError, "callback=3"),
+        ({"bounds": [(0, 1), (0, 1)]}, ValueError, "bounds="),
+        ({"bounds": scipy.optimize.Bounds(0, 1)}, ValueError, "bounds="),
+        ({"constraints": {"type": "eq", "fun": sphere}}, ValueError, "constraints="),
+        ({"options": {"learning_rate": -0.1}}, ValueError, "learning_rate=-0.1"),
+        ({"options": {"learning_rate": math.nan}}, ValueError, "learning_rate=nan"),
+        ({"options": {"learning_rate": "auto"}}, TypeError, "learning_rate='auto'"),
+        ({"options": {"learning_rate": lambda step: -step}}, ValueError, r"learning_rate\(1\)=-1.0"),
+        ({"options": {"beta_1": 1.0}}, ValueError, "beta_1=1.0"),
+        ({"options": {"maxiter": -1}}, ValueError, "maxiter=-1"),
+        ({"options": {"maxiter": math.inf}}, ValueError, "maxiter=inf"),
+        ({"options": {"gtol": -1e-3}}, ValueError, "gtol=-0.001"),
+        ({"tol": "tight"}, TypeError, "gtol='tight'"),
+        ({"method": "no such method"}, ValueError, "Unknown solver no such method"),
+    ],
+    ids=str,
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        minimize(**{"fun": sphere, "x0": [5.0, 5.0], **arguments})
+
+
+@needs_compiler
+def test_compiled_functions_must_return_what_compiled_loops_can_take():
+    with pytest.raises(ValueError, match="must return a real scalar"):
+        minimize(njit(lambda x: x[:1]), [1.0])
+    with pytest.raises(TypeError, match="must be an array"):
+        minimize(njit(lambda x: x[0]), [1.0], jac=njit(lambda x: (1.0,)))
+
+
+def test_unknown_options_warn_and_the_run_goes_on():
+    with pytest.warns(scipy.optimize.OptimizeWarning, match="Unknown solver options: speed, xtol"):
+        result = minimize(sphere, [0.0, 1.0], options={"speed": 1, "xtol": 2})
+    assert result.success
+
+
+def test_unused_second_derivatives_warn():
+    with pytest.warns(RuntimeWarning, match="does not use the argument hess"):
+        minimize(sphere, [0.0, 1.0], hess=lambda x: np.eye(2))
+    with pytest.warns(RuntimeWarning, match="does not use the argument hessp"):
+        minimize(sphere, [0.0, 1.0], hessp=lambda x, p: p)
+
+
+# Beside SciPy
+
+
+@pytest.mark.parametrize("method", ["BFGS", "Nelder-Mead", None])
+def test_other_methods_are_scipys(method):
+    ours = minimize(rosenbrock, [-1.2, 1.0], method=method, options={"maxiter": 20})
+    scipys = scipy.optimize.minimize(rosenbrock, [-1.2, 1.0], method=method, options={"maxiter": 20})
+    np.testing.assert_array_equal(ours.x, scipys.x)
+    assert ours.nfev == scipys.nfev
+
+
+def test_scipys_bounds_reach_scipy():
+    result = minimize(sphere, [5.0, 5.0], method="L-BFGS-B", bounds=[(2, 6), (3, 6)])
+    np.testing.assert_allclose(result.x, [2.0, 3.0])
+
+
+def test_method_name_is_not_case_sensitive():
+    assert minimize(sphere, [5.0, 5.0], method="NAdam", options={"maxiter": 2}).nit == 2
+
+
+def test_disp_prints_the_outcome(capsys):
+    minimize(sphere, [0.0, 1.0], jac=sphere_gradient, options={"disp": True})
+    printed = capsys.readouterr().out
+    assert printed.startswith("Optimization terminated successfully.")
+    assert "Function evaluations: 1" in printed

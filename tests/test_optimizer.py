@@ -1,0 +1,336 @@
+"""NAdam on trees of arrays: the reference's bits, exact resume, and errors that leave everything untouched."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from naive import nadam_step, nadam_trajectory
+from numba.extending import is_jitted
+
+from nadam_numba import NAdam, cpu, schedules
+from nadam_numba.jit import PARALLEL_CROSSOVER
+
+DTYPES = [np.float32, np.float64]
+
+
+def make_tree(seed=0):
+    generator = np.random.default_rng(seed)
+    return {
+        "weights": [generator.standard_normal((4, 3)), generator.standard_normal((2, 2, 2)).astype(np.float32)],
+        "bias": (generator.standard_normal(5), np.array(0.5)),
+        "empty": np.zeros((0, 3)),
+    }
+
+
+def leaves(tree):
+    if isinstance(tree, dict):
+        return [leaf for subtree in tree.values() for leaf in leaves(subtree)]
+    if isinstance(tree, (list, tuple)):
+        return [leaf for subtree in tree for leaf in leaves(subtree)]
+    return [tree]
+
+
+def assert_same(tree, other):
+    for array, expected in zip(leaves(tree), leaves(other), strict=True):
+        np.testing.assert_array_equal(array, expected, strict=True)
+
+
+def snapshot(optimizer):
+    state = optimizer.state_dict()
+    return state.pop("first_moments"), state.pop("second_moments"), state
+
+
+def assert_unchanged(optimizer, before):
+    first_moments, second_moments, scalars = snapshot(optimizer)
+    assert_same(first_moments, before[0])
+    assert_same(second_moments, before[1])
+    assert scalars == before[2]
+
+
+def test_tree_steps_each_array_as_if_alone():
+    params, expected = make_tree(), make_tree()
+    optimizer = NAdam(params, learning_rate=0.05)
+    state = [(np.zeros_like(p), np.zeros_like(p)) for p in leaves(expected)]
+    points, mu_product = leaves(expected), 1.0
+    for t in range(1, 31):
+        gradients = make_tree(seed=t)
+        kept = copy.deepcopy(gradients)
+        optimizer.step(gradients)
+        assert_same(gradients, kept)
+        results = [
+            nadam_step(p, m, v, g, t, mu_product, lr=0.05)
+            for p, (m, v), g in zip(points, state, leaves(gradients), strict=True)
+        ]
+        points, state, mu_product = [r[0] for r in results], [(r[1], r[2]) for r in results], results[0][3]
+    assert_same(params, points)
+    assert optimizer.iterations == 30
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_array_from_the_crossover_on(dtype):
+    generator = np.random.default_rng(1)
+    p = generator.standard_normal(PARALLEL_CROSSOVER + 3).astype(dtype)
+    gradients = generator.standard_normal((3, p.size)).astype(dtype)
+    expected = nadam_trajectory(p, gradients)[-1]
+    optimizer = NAdam(p)
+    for g in gradients:
+        optimizer.step(g)
+    np.testing.assert_array_equal(p, expected)
+
+
+LAYOUTS = {
+    "C": lambda a: a.copy(order="C"),
+    "Fortran": lambda a: np.asfortranarray(a),
+    "transposed": lambda a: a.transpose(2, 0, 1).copy().transpose(1, 2, 0),
+    "every other": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "reversed": lambda a: a[::-1].copy()[::-1],
+    "inside a larger array": lambda a: np.pad(a, 1)[1:-1, 1:-1, 1:-1],
+}
+
+
+@pytest.mark.parametrize("gradient_layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_layouts_make_no_difference(layout, gradient_layout):
+    generator = np.random.default_rng(2)
+    start, gradients = generator.standard_normal((4, 5, 6)), generator.standard_normal((5, 4, 5, 6))
+    p = layout(start)
+    assert p.shape == start.shape
+    optimizer = NAdam(p, learning_rate=0.1)
+    for g in gradients:
+        optimizer.step(gradient_layout(g))
+    np.testing.assert_array_equal(p, nadam_trajectory(start, gradients, lr=0.1)[-1])
+    assert optimizer.state_dict()["first_moments"][0].shape == start.shape
+
+
+@pytest.mark.skipif(not is_jitted(cpu.update_serial), reason="nothing is compiled with NUMBA_DISABLE_JIT")
+def test_layouts_and_read_only_gradients_compile_nothing_new():
+    NAdam(np.ones(3)).step(np.ones(3))
+    before = cpu.update_serial.signatures
+    for layout in (*LAYOUTS.values(), lambda a: a[0, :, 0], lambda a: a[0, 0, 0:1], lambda a: a[:0]):
+        gradient = layout(np.ones((4, 5, 6)))
+        optimizer = NAdam(layout(np.ones((4, 5, 6))))
+        optimizer.step(gradient)
+        gradient.flags.writeable = False
+        optimizer.step(gradient)
+        optimizer.load_state_dict(optimizer.state_dict())
+        optimizer.step(gradient)
+    assert cpu.update_serial.signatures == before
+
+
+def test_gradient_that_is_a_view_of_the_parameter():
+    p = np.array([3.0, -1.0, 2.0])
+    expected = nadam_trajectory(p, [p[::-1].copy()])[-1]
+    NAdam(p).step(p[::-1])
+    np.testing.assert_array_equal(p, expected)
+
+
+@given(
+    start=hnp.arrays(np.float64, 4, elements=st.floats(-1e6, 1e6)),
+    gradients=hnp.arrays(np.float64, (6, 4), elements=st.floats(-1e100, 1e100)),
+    learning_rate=st.floats(0.0, 10.0),
+    beta_1=st.floats(0.0, 0.999),
+    beta_2=st.floats(0.0, 0.9999),
+    epsilon=st.floats(1e-12, 1.0),
+    momentum_decay=st.one_of(st.floats(0.0, 2.0), st.just(math.inf)),
+)
+def test_any_run_has_the_bits_of_the_reference(
+    start, gradients, learning_rate, beta_1, beta_2, epsilon, momentum_decay
+):
+    p = start.copy()
+    optimizer = NAdam(p, learning_rate, beta_1, beta_2, epsilon, momentum_decay=momentum_decay)
+    for g in gradients:
+        optimizer.step(g)
+    expected = nadam_trajectory(
+        start, gradients, lr=learning_rate, b1=beta_1, b2=beta_2, eps=epsilon, psi=momentum_decay
+    )
+    np.testing.assert_array_equal(p, expected[-1])
+
+
+def test_schedule_and_settable_rate():
+    schedule = schedules.cosine_decay(0.1, 5)
+    scheduled, set_by_hand = np.ones(3), np.ones(3)
+    first, second = NAdam(scheduled, learning_rate=schedule), NAdam(set_by_hand)
+    for step in range(8):
+        second.learning_rate = schedule(step)
+        assert second.learning_rate == schedule(step)
+        first.step(2 * scheduled)
+        second.step(2 * set_by_hand)
+    np.testing.assert_array_equal(scheduled, set_by_hand)
+
+
+def test_zero_rate_moves_nothing():
+    p = np.array([1.0, -2.0])
+    NAdam(p, learning_rate=0.0).step(np.array([3.0, 4.0]))
+    assert p.tolist() == [1.0, -2.0]
+
+
+@pytest.mark.parametrize("learning_rate", [0.05, schedules.exponential_decay(0.05, 10, 0.5)], ids=["float", "schedule"])
+@pytest.mark.parametrize(
+    "through", [copy.deepcopy, lambda state: pickle.loads(pickle.dumps(state))], ids=["copy", "pickle"]
+)
+def test_resume_is_exact(learning_rate, through):
+    straight = make_tree()
+    optimizer = NAdam(straight, learning_rate=learning_rate, beta_1=0.8)
+    for t in range(10):
+        optimizer.step(make_tree(t))
+    resumed, state = copy.deepcopy(straight), through(optimizer.state_dict())
+    other = NAdam(resumed, learning_rate=learning_rate)
+    other.load_state_dict(state)
+    for t in range(10, 20):
+        optimizer.step(make_tree(t))
+        other.step(make_tree(t))
+    assert_same(straight, resumed)
+    assert_unchanged(other, snapshot(optimizer))
+    assert other.hyperparameters.beta_1 == 0.8
+
+
+def test_state_dict_is_a_copy_and_loading_copies():
+    p = np.ones(3)
+    optimizer = NAdam(p)
+    optimizer.step(p.copy())
+    state = optimizer.state_dict()
+    before = snapshot(optimizer)
+    optimizer.load_state_dict(state)
+    state["first_moments"][0][:] = np.nan
+    assert_unchanged(optimizer, before)
+
+
+def break_state(key, value):
+    return lambda state: state.update({key: value})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "name"),
+    [
+        (lambda state: state.pop("mu_product"), ValueError, "mu_product"),
+        (break_state("surprise", 1), ValueError, "surprise"),
+        (break_state("iterations", -1), ValueError, "iterations"),
+        (break_state("iterations", 1.5), TypeError, "iterations"),
+        (break_state("mu_product", math.nan), ValueError, "mu_product"),
+        (break_state("mu_product", "1"), TypeError, "mu_product"),
+        (break_state("hyperparameters", None), TypeError, "hyperparameters"),
+        (lambda state: state["hyperparameters"].update(beta_2=2.0), ValueError, "beta_2"),
+        (lambda state: state["hyperparameters"].pop("epsilon"), ValueError, "epsilon"),
+        (break_state("first_moments", []), ValueError, "first_moments"),
+        (break_state("second_moments", [np.zeros(4)]), ValueError, "second_moments"),
+        (break_state("second_moments", [np.zeros(3, np.float32)]), TypeError, "second_moments"),
+        (break_state("first_moments", [None]), TypeError, "first_moments"),
+    ],
+)
+def test_bad_state_is_refused_whole(spoil, error, name):
+    p = np.ones(3)
+    optimizer = NAdam(p, learning_rate=0.1)
+    optimizer.step(p.copy())
+    before = snapshot(optimizer)
+    other = NAdam(np.ones(3), learning_rate=0.7)
+    other.step(np.full(3, 5.0))
+    state = other.state_dict()
+    spoil(state)
+    with pytest.raises(error, match=name):
+        optimizer.load_state_dict(state)
+    assert_unchanged(optimizer, before)
+    with pytest.raises(TypeError, match="state_dict"):
+        optimizer.load_state_dict([])
+
+
+def read_only():
+    array = np.ones(3)
+    array.flags.writeable = False
+    return array
+
+
+def overlapping():
+    array = np.ones(6)
+    return [array[:4], array[3:]]
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        (np.arange(3), TypeError, "params has dtype int64"),
+        (np.ones(3, np.float16), TypeError, "params has dtype float16"),
+        (np.ones(3, ">f8") if np.little_endian else np.ones(3, "<f8"), TypeError, "params has dtype"),
+        (np.array(["a"], object), TypeError, "params has dtype object"),
+        ([1.0, 2.0], TypeError, r"params\[0\]=1.0 is a float"),
+        (None, TypeError, "params=None is a NoneType"),
+        ({"w": [np.ones(2), "x"]}, TypeError, r"params\['w'\]\[1\]='x' is a str"),
+        ([], ValueError, r"params=\[\] holds no arrays"),
+        ({"a": {}, "b": []}, ValueError, "holds no arrays"),
+        ({"w": read_only()}, ValueError, r"params\['w'\] is read-only"),
+        ([p := np.ones(3), p], ValueError, r"params\[0\] and params\[1\] share memory"),
+        (overlapping(), ValueError, "share memory"),
+    ],
+    ids=str,
+)
+def test_bad_parameters(params, error, message):
+    with pytest.raises(error, match=message):
+        NAdam(params)
+
+
+def test_interleaved_arrays_share_no_memory():
+    array = np.ones(6)
+    NAdam([array[::2], array[1::2]], learning_rate=0.5).step([np.ones(3), -np.ones(3)])
+    assert (array[::2] < 1.0).all()
+    assert (array[1::2] > 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("grads", "error", "message"),
+    [
+        ([np.ones(3)], TypeError, r"grads=.* is a list: params has a dict"),
+        ({"w": np.ones(3)}, ValueError, r"grads has the keys \['w'\]"),
+        ({"w": np.ones(3), "b": [np.ones(2)], "x": np.ones(1)}, ValueError, "grads has the keys"),
+        ({"w": np.ones(4), "b": [np.ones(2)]}, ValueError, r"grads\['w'\] has shape \(4,\)"),
+        ({"w": np.ones((3, 1)), "b": [np.ones(2)]}, ValueError, r"grads\['w'\] has shape \(3, 1\)"),
+        ({"w": np.ones(3, np.float32), "b": [np.ones(2)]}, TypeError, r"grads\['w'\] has dtype float32"),
+        ({"w": np.ones(3, int), "b": [np.ones(2)]}, TypeError, r"grads\['w'\] has dtype int64"),
+        ({"w": [1.0, 2.0, 3.0], "b": [np.ones(2)]}, TypeError, r"grads\['w'\]=\[1.0, 2.0, 3.0\] is a list"),
+        ({"w": np.ones(3), "b": [None]}, TypeError, r"grads\['b'\]\[0\]=None"),
+        ({"w": np.ones(3), "b": []}, ValueError, r"grads\['b'\] has 0 entries"),
+        ({"w": np.ones(3), "b": np.ones(2)}, TypeError, r"grads\['b'\]=.* is a ndarray"),
+    ],
+    ids=str,
+)
+def test_bad_gradients_leave_everything_untouched(grads, error, message):
+    params = {"w": np.ones(3), "b": [np.ones(2)]}
+    optimizer = NAdam(params)
+    optimizer.step(copy.deepcopy(params))
+    before, kept = snapshot(optimizer), copy.deepcopy(params)
+    with pytest.raises(error, match=message):
+        optimizer.step(grads)
+    assert_same(params, kept)
+    assert_unchanged(optimizer, before)
+
+
+def test_bad_schedule_leaves_everything_untouched():
+    p = np.ones(3)
+    optimizer = NAdam(p, learning_rate=lambda step: -1.0)
+    with pytest.raises(ValueError, match=r"learning_rate\(0\)=-1.0"):
+        optimizer.step(p.copy())
+    assert p.tolist() == [1.0, 1.0, 1.0]
+    assert optimizer.iterations == 0
+
+
+def test_bad_rate_cannot_be_set():
+    optimizer = NAdam(np.ones(3))
+    with pytest.raises(ValueError, match="learning_rate=nan"):
+        optimizer.learning_rate = math.nan
+    assert optimizer.learning_rate == 2e-3
+
+
+def test_changing_the_callers_dict_later_changes_nothing():
+    params = {"w": np.ones(3)}
+    optimizer = NAdam(params)
+    params["b"] = np.ones(2)
+    optimizer.step({"w": np.ones(3)})
+    assert (params["w"] < 1.0).all()
+
+
+def test_repr_tells_the_settings():
+    optimizer = NAdam([np.ones(3), np.ones(2)], learning_rate=0.5)
+    assert repr(optimizer).startswith("NAdam(2 arrays, learning_rate=0.5, beta_1=0.9")
