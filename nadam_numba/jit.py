@@ -20,8 +20,10 @@ import numba
 from numba.core.caching import FunctionCache
 from numba.extending import is_jitted
 
-# Number of elements from which two threads beat one, measured by benchmarks/crossover.py.
-PARALLEL_CROSSOVER = 2**16
+# Number of elements from which an update runs in threads. benchmarks/crossover.py measures where two threads beat one:
+# on an idle machine from 2**14 elements with OpenMP, from 2**20 to 2**22 with workqueue, whose launch takes 90 us. With
+# OpenMP a margin is kept, for on a machine with busy cores a launch can take milliseconds.
+PARALLEL_CROSSOVER = {"omp": 2**16, "tbb": 2**16, "workqueue": 2**20}
 
 
 def scalar(function):
@@ -60,7 +62,10 @@ def driver(function):
 
 def use_threads(size):
     """Whether an array of `size` elements is better updated by several threads, and safely so."""
-    return size >= PARALLEL_CROSSOVER and _threads_are_safe() and numba.get_num_threads() > 1
+    if size < min(PARALLEL_CROSSOVER.values()):
+        return False
+    layer = _safe_threading_layer()
+    return layer is not None and size >= PARALLEL_CROSSOVER[layer] and numba.get_num_threads() > 1
 
 
 # A process forked after GNU OpenMP has run is killed at its first parallel loop. If the threads were already running
@@ -72,15 +77,18 @@ except ValueError:  # the threads have not been started
     _forked_with_threads = False
 
 
-def _threads_are_safe():
+def _safe_threading_layer():
+    """The name of Numba's threading layer, or None where launching a loop on it could abort the process."""
     if os.getpid() != _process or _forked_with_threads:
-        return False
+        return None
     try:
         numba.get_num_threads()  # starts the threads, which settles the layer
     except ValueError:  # the layer the user asked for is not installed
-        return False
-    # The workqueue layer aborts the process when two threads launch loops at once.
-    return numba.threading_layer() != "workqueue" or threading.current_thread() is threading.main_thread()
+        return None
+    layer = numba.threading_layer()
+    # The workqueue layer aborts when two threads launch loops at once.
+    is_safe = layer != "workqueue" or threading.current_thread() is threading.main_thread()
+    return layer if is_safe else None
 
 
 class _Cache(FunctionCache):

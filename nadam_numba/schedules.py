@@ -1,9 +1,10 @@
 """Learning-rate schedules: functions of the number of steps already made, 0 at the first step.
 
-Any function of that kind is a schedule. Those made here equal the ones of the same name in Keras 3.
+Any function of that kind is a schedule. Those made here equal the ones of the same name in Keras 3, and can be pickled.
 """
 
 import math
+from functools import partial
 
 from nadam_numba.hyperparameters import nonnegative_finite, real_number
 
@@ -40,11 +41,7 @@ def exponential_decay(initial_learning_rate, decay_steps, decay_rate):
     initial_learning_rate = nonnegative_finite("initial_learning_rate", initial_learning_rate)
     decay_steps = _number_of_steps(decay_steps)
     decay_rate = nonnegative_finite("decay_rate", decay_rate)
-
-    def schedule(step):
-        return initial_learning_rate * decay_rate ** (step / decay_steps)
-
-    return schedule
+    return partial(_exponential, initial_learning_rate, decay_steps, decay_rate)
 
 
 def cosine_decay(initial_learning_rate, decay_steps, alpha=0.0):
@@ -83,12 +80,16 @@ def cosine_decay(initial_learning_rate, decay_steps, alpha=0.0):
     initial_learning_rate = nonnegative_finite("initial_learning_rate", initial_learning_rate)
     decay_steps = _number_of_steps(decay_steps)
     alpha = nonnegative_finite("alpha", alpha)
+    return partial(_cosine, initial_learning_rate, decay_steps, alpha)
 
-    def schedule(step):
-        cosine = 0.5 * (1.0 + math.cos(math.pi * min(step / decay_steps, 1.0)))
-        return initial_learning_rate * ((1.0 - alpha) * cosine + alpha)
 
-    return schedule
+def _exponential(initial_learning_rate, decay_steps, decay_rate, step):
+    return initial_learning_rate * decay_rate ** (step / decay_steps)
+
+
+def _cosine(initial_learning_rate, decay_steps, alpha, step):
+    cosine = 0.5 * (1.0 + math.cos(math.pi * min(step / decay_steps, 1.0)))
+    return initial_learning_rate * ((1.0 - alpha) * cosine + alpha)
 
 
 def _number_of_steps(value):

@@ -77,14 +77,12 @@ def test_special_values_follow_the_formulas(dtype):
 @needs_compiler
 @needs_x86
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("update", [cpu.update_serial, cpu.update_parallel], ids=["serial", "parallel"])
-def test_kernel_is_vectorised_and_stays_in_its_precision(update, dtype):
+@pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
+def test_kernel_is_vectorised_and_stays_in_its_precision(parallel, dtype, monkeypatch):
+    monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
+    update = jit.kernel(cpu._update, rule, parallel=parallel)
     run(update, random_arrays(8, dtype))
-    (assembly,) = (
-        code
-        for signature, code in update.inspect_asm().items()
-        if signature[0].dtype == numba.from_dtype(np.dtype(dtype))
-    )
+    (assembly,) = update.inspect_asm().values()
     suffix = {np.float32: "ps", np.float64: "pd"}[dtype]
     assert re.search(rf"\bv?sqrt{suffix}\b", assembly)
     assert re.search(rf"\bv?div{suffix}\b", assembly)
@@ -103,10 +101,12 @@ def test_a_kernel_compiles_once_per_dtype():
     assert len(cpu.update_parallel.signatures) == len(DTYPES)
 
 
-def test_threads_are_used_from_the_crossover_on():
+def test_threads_are_used_from_the_layers_crossover_on():
+    numba.get_num_threads()
+    crossover = jit.PARALLEL_CROSSOVER[numba.threading_layer()]
     if numba.config.NUMBA_NUM_THREADS > 1:
-        assert cpu.update_for(jit.PARALLEL_CROSSOVER) is cpu.update_parallel
-    assert cpu.update_for(jit.PARALLEL_CROSSOVER - 1) is cpu.update_serial
+        assert cpu.update_for(crossover) is cpu.update_parallel
+    assert cpu.update_for(crossover - 1) is cpu.update_serial
 
 
 @pytest.mark.parametrize(

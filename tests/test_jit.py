@@ -18,7 +18,7 @@ STEP = """
     import numpy as np
     from nadam_numba import NAdam, jit
 
-    def step(size=jit.PARALLEL_CROSSOVER):
+    def step(size=max(jit.PARALLEL_CROSSOVER.values())):
         p = np.ones(size)
         NAdam(p, learning_rate=0.5).step(p.copy())
         return p[0], p[-1]
@@ -127,7 +127,7 @@ def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent
 
     double(np.ones(10))
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        print(pool.apply_async(work, (2**16,)).get(60))
+        print(pool.apply_async(work, (2**20,)).get(60))
     """
     if os.environ.get("NUMBA_DISABLE_JIT") == "1":
         pytest.skip("the parent starts no threads")
@@ -142,8 +142,8 @@ def test_four_python_threads_step_at_once(layer):
     from concurrent.futures import ThreadPoolExecutor
     expected = step()
     with ThreadPoolExecutor(4) as pool:
-        futures = [pool.submit(step) for _ in range(200)]
-        here = [step() for _ in range(50)]
+        futures = [pool.submit(step) for _ in range(40)]
+        here = [step() for _ in range(20)]
     print({future.result() for future in futures} | set(here) == {expected})
     """
     )
@@ -161,7 +161,7 @@ def test_a_threading_layer_that_is_not_installed_means_one_thread(tmp_path):
         raise ValueError("No threading layer could be loaded.")
 
     numba.get_num_threads = not_installed
-    print(jit.use_threads(jit.PARALLEL_CROSSOVER), step()[0] < 1.0)
+    print(jit.use_threads(10**9), step()[0] < 1.0)
     """
     )
     assert run_python(code).split() == ["False", "True"]

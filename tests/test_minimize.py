@@ -11,6 +11,7 @@ from numba.extending import is_jitted
 from problems import PROBLEMS, Problem, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import NAdam, cpu, minimize, schedules
+from nadam_numba.jit import PARALLEL_CROSSOVER
 from nadam_numba.minimize import loop, objective
 
 COMPILES = is_jitted(njit(lambda: 0))
@@ -312,7 +313,7 @@ def test_tol_sets_gtol_unless_given():
 
 
 def test_large_problem_runs_through_the_parallel_kernel():
-    n = 2**16
+    n = max(PARALLEL_CROSSOVER.values())
     problem = Problem("", lambda x: float(x @ x), lambda x: 2.0 * x, np.linspace(-1.0, 1.0, n), np.zeros(n))
     _, points = recorded_run(
         problem.fun, problem.start, jac=problem.gradient, options={"learning_rate": 0.1, "maxiter": 3}
@@ -365,6 +366,13 @@ def test_exceptions_of_a_callback_propagate():
 
 
 # The user's functions keep their own flags and exceptions
+
+
+@needs_compiler
+def test_drivers_carry_no_flags_that_could_leak():
+    plain = njit(lambda: 0).targetoptions
+    for function in (loop.compiled_iterate, *objective._COMPILED.values()):
+        assert function.targetoptions == plain
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, njit])

@@ -74,7 +74,7 @@ def test_tree_steps_each_array_as_if_alone():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_array_from_the_crossover_on(dtype):
     generator = np.random.default_rng(1)
-    p = generator.standard_normal(PARALLEL_CROSSOVER + 3).astype(dtype)
+    p = generator.standard_normal(max(PARALLEL_CROSSOVER.values()) + 3).astype(dtype)
     gradients = generator.standard_normal((3, p.size)).astype(dtype)
     expected = nadam_trajectory(p, gradients)[-1]
     optimizer = NAdam(p)

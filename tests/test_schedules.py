@@ -1,6 +1,7 @@
 """Schedules against Keras 3's published formulas, in NumPy."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -21,6 +22,12 @@ def test_cosine_decay(alpha):
     cosine = 0.5 * (1 + np.cos(np.pi * np.minimum(STEPS, 200) / 200))
     np.testing.assert_allclose([rate(step) for step in STEPS], 0.3 * ((1 - alpha) * cosine + alpha), rtol=1e-14)
     assert rate(10**6) == 0.3 * alpha
+
+
+@pytest.mark.parametrize("rate", [schedules.cosine_decay(0.3, 200), schedules.exponential_decay(0.3, 100, 0.7)])
+def test_schedules_survive_pickling(rate):
+    copy = pickle.loads(pickle.dumps(rate))
+    assert [copy(step) for step in range(300)] == [rate(step) for step in range(300)]
 
 
 @pytest.mark.parametrize("decay_steps", [0, -1, math.nan, math.inf])
