@@ -30,7 +30,7 @@ def run(update, arrays, step=3):
 
 
 @pytest.fixture
-def two_threads():
+def restore_threads():
     before = numba.get_num_threads()
     yield
     numba.set_num_threads(before)
@@ -38,7 +38,7 @@ def two_threads():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [0, 1, 2, 7, 8, 31, 1000, 4097])
-def test_serial_parallel_and_reference_give_the_same_bits(size, dtype, two_threads):
+def test_serial_parallel_and_reference_give_the_same_bits(size, dtype, restore_threads):
     arrays = random_arrays(size, dtype)
     p, m, v, g = (array.copy() for array in arrays)
     expected = naive.nadam_step(p, m, v, g, 3, 0.2, lr=0.01)[:3]
@@ -104,9 +104,14 @@ def test_a_kernel_compiles_once_per_dtype():
 def test_threads_are_used_from_the_layers_crossover_on():
     numba.get_num_threads()
     crossover = jit.PARALLEL_CROSSOVER[numba.threading_layer()]
-    if numba.config.NUMBA_NUM_THREADS > 1:
-        assert cpu.update_for(crossover) is cpu.update_parallel
+    threaded = cpu.update_parallel if numba.config.NUMBA_NUM_THREADS > 1 else cpu.update_serial
+    assert cpu.update_for(crossover) is threaded
     assert cpu.update_for(crossover - 1) is cpu.update_serial
+
+
+def test_one_thread_means_the_serial_kernel(restore_threads):
+    numba.set_num_threads(1)
+    assert cpu.update_for(10**9) is cpu.update_serial
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def test_an_edited_rule_is_not_answered_from_the_old_cache(tmp_path):
     assert float(run_python(code, cwd=tmp_path)) > before
 
 
+@needs_compiler
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 def test_a_forked_child_steps_after_its_parent_used_threads():
     code = (
@@ -109,6 +110,7 @@ def test_a_forked_child_steps_after_its_parent_used_threads():
     assert run_python(code, NUMBA_NUM_THREADS="2").strip() == "0"
 
 
+@needs_compiler
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent_used_threads():
     code = """
@@ -129,11 +131,10 @@ def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent
     with multiprocessing.get_context("fork").Pool(1) as pool:
         print(pool.apply_async(work, (2**20,)).get(60))
     """
-    if os.environ.get("NUMBA_DISABLE_JIT") == "1":
-        pytest.skip("the parent starts no threads")
     assert run_python(code, NUMBA_NUM_THREADS="2").startswith("(False, ")
 
 
+@needs_compiler
 @pytest.mark.parametrize("layer", ["workqueue", "default"])
 def test_four_python_threads_step_at_once(layer):
     code = (
@@ -151,7 +152,7 @@ def test_four_python_threads_step_at_once(layer):
     assert output.strip() == "True"
 
 
-def test_a_threading_layer_that_is_not_installed_means_one_thread(tmp_path):
+def test_a_threading_layer_that_is_not_installed_means_one_thread():
     code = (
         STEP
         + """
@@ -161,7 +162,7 @@ def test_a_threading_layer_that_is_not_installed_means_one_thread(tmp_path):
         raise ValueError("No threading layer could be loaded.")
 
     numba.get_num_threads = not_installed
-    print(jit.use_threads(10**9), step()[0] < 1.0)
+    print(jit.use_threads(10**9), step(10)[0] < 1.0)
     """
     )
     assert run_python(code).split() == ["False", "True"]

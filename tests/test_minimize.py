@@ -10,8 +10,7 @@ from numba import njit
 from numba.extending import is_jitted
 from problems import PROBLEMS, Problem, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
-from nadam_numba import NAdam, cpu, minimize, schedules
-from nadam_numba.jit import PARALLEL_CROSSOVER
+from nadam_numba import NAdam, cpu, jit, minimize, schedules
 from nadam_numba.minimize import loop, objective
 
 COMPILES = is_jitted(njit(lambda: 0))
@@ -312,13 +311,14 @@ def test_tol_sets_gtol_unless_given():
     assert 1e-6 < np.abs(loose.jac).max() <= 0.5
 
 
-def test_large_problem_runs_through_the_parallel_kernel():
-    n = max(PARALLEL_CROSSOVER.values())
-    problem = Problem("", lambda x: float(x @ x), lambda x: 2.0 * x, np.linspace(-1.0, 1.0, n), np.zeros(n))
-    _, points = recorded_run(
-        problem.fun, problem.start, jac=problem.gradient, options={"learning_rate": 0.1, "maxiter": 3}
-    )
-    np.testing.assert_array_equal(points, reference_run(problem, problem.start, 3, lambda step: 0.1))
+def test_large_problem_runs_through_the_parallel_kernel(monkeypatch):
+    n = 1003
+    monkeypatch.setattr(jit, "PARALLEL_CROSSOVER", dict.fromkeys(jit.PARALLEL_CROSSOVER, 1000))
+    problem = Problem("", sphere, sphere_gradient, np.linspace(-1.0, 1.0, n), np.arange(n))
+    expected = reference_run(problem, problem.start, 3, lambda step: 0.1)
+    for fun in (problem.pair(), problem.compiled_pair()):
+        _, points = recorded_run(fun, problem.start, jac=True, options={"learning_rate": 0.1, "maxiter": 3})
+        np.testing.assert_array_equal(points, expected)
 
 
 # Callbacks
