@@ -5,3 +5,4 @@ from nadam_numba.minimize import minimize
 from nadam_numba.optimizer import NAdam
 
 __all__ = ["NAdam", "minimize", "schedules"]
+__version__ = "0.1.0"

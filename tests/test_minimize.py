@@ -11,7 +11,7 @@ from numba.extending import is_jitted
 from problems import PROBLEMS, Problem, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import NAdam, cpu, jit, minimize, schedules
-from nadam_numba.minimize import loop, objective
+from nadam_numba.minimize import frontend, loop, objective
 
 COMPILES = is_jitted(njit(lambda: 0))
 needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
@@ -319,6 +319,29 @@ def test_large_problem_runs_through_the_parallel_kernel(monkeypatch):
     for fun in (problem.pair(), problem.compiled_pair()):
         _, points = recorded_run(fun, problem.start, jac=True, options={"learning_rate": 0.1, "maxiter": 3})
         np.testing.assert_array_equal(points, expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("seconds", "evaluations_seen"),
+    [(0.0, [1, 2, 3, 4, 5, 6, 7, 8]), (math.inf, [1, 2, 2, 4, 4, 4, 4, 8])],
+    ids=["slow objective", "fast objective"],
+)
+def test_compiled_runs_return_to_python_after_each_step_only_if_that_is_cheap(seconds, evaluations_seen, monkeypatch):
+    @njit
+    def fun(x, evaluations):
+        evaluations[0] += 1
+        return x[0], np.ones(1)
+
+    evaluations, seen = np.zeros(1), []
+
+    def schedule(step):
+        seen.append(int(evaluations[0]))
+        return 0.1
+
+    monkeypatch.setattr(frontend, "_CHUNK_SECONDS", seconds)
+    minimize(fun, [1.0], args=evaluations, jac=True, options={"learning_rate": schedule, "maxiter": 8})
+    assert seen == evaluations_seen
 
 
 # Callbacks

@@ -1,6 +1,7 @@
 """The function `minimize`: what it accepts, and the run from x0 to the result."""
 
 import math
+import time
 import warnings
 
 import numpy as np
@@ -13,8 +14,10 @@ from nadam_numba.minimize.objective import make_objective
 from nadam_numba.minimize.result import Status, make_result
 from nadam_numba.schedules import cosine_decay
 
-# Steps between two returns to Python: long enough to hide the cost of the call.
-_CHUNK = 1024
+# A run returns to Python between chunks of steps, where an interrupt from the keyboard is noticed. Chunks grow until
+# they take this many seconds, which hides the cost of the return, or this many steps, which bounds the memory for rates.
+_CHUNK_SECONDS = 0.05
+_LONGEST_CHUNK = 2**14
 
 
 def minimize(
@@ -160,10 +163,11 @@ def _run(state, objective, args, hyper, maxiter, gtol, callback):
         loop, functions = compiled_iterate, objective.compiled
     else:
         loop, functions = iterate, (objective.evaluate, objective.fun, objective.jac)
-    chunk = _CHUNK if callback is None else 1
+    chunk = 1
     while state.status == Status.RUNNING:
         if state.step >= maxiter:
             return state, Status.ITERATION_LIMIT
+        begin = time.perf_counter()
         steps = range(state.step, min(state.step + chunk, maxiter))
         learning_rates = hyper.learning_rates_at(steps)
         state = loop(
@@ -178,7 +182,10 @@ def _run(state, objective, args, hyper, maxiter, gtol, callback):
             hyper.momentum_decay,
             gtol,
         )
-        if callback is not None and callback(_intermediate_result(state)):
+        if callback is None:
+            is_short = time.perf_counter() - begin < _CHUNK_SECONDS
+            chunk = min(2 * chunk, _LONGEST_CHUNK) if is_short else max(chunk // 2, 1)
+        elif callback(_intermediate_result(state)):
             return state, Status.CALLBACK_STOPPED
     return state, Status(state.status)
 
