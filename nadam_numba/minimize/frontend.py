@@ -15,7 +15,7 @@ from nadam_numba.minimize.result import Status, make_result
 from nadam_numba.schedules import cosine_decay
 
 # A run returns to Python between chunks of steps, where an interrupt from the keyboard is noticed. Chunks grow until
-# they take this many seconds, which hides the cost of the return, or this many steps, which bounds the memory for rates.
+# they take this many seconds, which hides the cost of the return, or this many steps, which bounds the rates' memory.
 _CHUNK_SECONDS = 0.05
 _LONGEST_CHUNK = 2**14
 
