@@ -1,6 +1,8 @@
 """Trees of NumPy arrays: an array, or lists, tuples and dicts of trees; checked, and matched with their gradients."""
 
+import bisect
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -79,6 +81,28 @@ def matching_arrays(name, values, tree):
     return arrays
 
 
+def check_writeable(name, array):
+    """Raise ValueError if the parameter `array` is read-only."""
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only: parameters are updated in place")
+
+
+def memory_spans(tree_leaves):
+    """Where the arrays of the leaves lie in memory, in the form `may_share_memory` takes."""
+    spans = sorted(np.lib.array_utils.byte_bounds(leaf.array) for leaf in tree_leaves)
+    starts = [start for start, _ in spans]
+    furthest_ends = list(itertools.accumulate((end for _, end in spans), max))
+    return starts, furthest_ends
+
+
+def may_share_memory(array, spans):
+    """Whether `array` overlaps any of the spans of memory; may be True for arrays that merely interleave."""
+    starts, furthest_ends = spans
+    start, end = np.lib.array_utils.byte_bounds(array)
+    beginning_before_its_end = bisect.bisect_left(starts, end)
+    return beginning_before_its_end > 0 and furthest_ends[beginning_before_its_end - 1] > start
+
+
 def _tree_of_leaves(name, tree):
     if isinstance(tree, dict):
         return {key: _tree_of_leaves(f"{name}[{key!r}]", subtree) for key, subtree in tree.items()}
@@ -92,8 +116,7 @@ def _leaf(name, array):
         raise TypeError(f"{name}={array!r} is a {type(array).__name__}: it must be a NumPy array")
     if array.dtype not in DTYPES:
         raise TypeError(f"{name} has dtype {array.dtype}: it must be float32 or float64")
-    if not array.flags.writeable:
-        raise ValueError(f"{name} is read-only: parameters are updated in place")
+    check_writeable(name, array)
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     return Leaf(name, np.asarray(array), order, array.flags.forc)
 
@@ -112,16 +135,16 @@ def _check_overlaps(tree_leaves):
 def _match(name, values, tree, arrays):
     if isinstance(tree, dict):
         if not isinstance(values, dict):
-            raise TypeError(f"{name}={values!r} is a {type(values).__name__}: params has a dict there")
+            raise TypeError(f"{name}={values!r} is a {type(values).__name__}: it must be a dict")
         if values.keys() != tree.keys():
-            raise ValueError(f"{name} has the keys {list(values)}: params has {list(tree)}")
+            raise ValueError(f"{name} has the keys {list(values)}: it must have {list(tree)}")
         for key, subtree in tree.items():
             _match(f"{name}[{key!r}]", values[key], subtree, arrays)
     elif isinstance(tree, list):
         if not isinstance(values, (list, tuple)):
-            raise TypeError(f"{name}={values!r} is a {type(values).__name__}: params has a list or tuple there")
+            raise TypeError(f"{name}={values!r} is a {type(values).__name__}: it must be a list or tuple")
         if len(values) != len(tree):
-            raise ValueError(f"{name} has {len(values)} entries: params has {len(tree)}")
+            raise ValueError(f"{name} has {len(values)} entries: it must have {len(tree)}")
         for index, subtree in enumerate(tree):
             _match(f"{name}[{index}]", values[index], subtree, arrays)
     else:

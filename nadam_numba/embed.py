@@ -61,15 +61,15 @@ def _nadam_init(x, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, m
     See `nadam_step`.
     """
     if not 0.0 <= learning_rate < np.inf:
-        raise ValueError("learning_rate must be a finite number >= 0")
+        raise ValueError("learning_rate must be a finite number >= 0", learning_rate)
     if not 0.0 <= beta_1 < 1.0:
-        raise ValueError("beta_1 must be in [0, 1)")
+        raise ValueError("beta_1 must be in [0, 1)", beta_1)
     if not 0.0 <= beta_2 < 1.0:
-        raise ValueError("beta_2 must be in [0, 1)")
+        raise ValueError("beta_2 must be in [0, 1)", beta_2)
     if not 0.0 <= epsilon < np.inf:
-        raise ValueError("epsilon must be a finite number >= 0")
+        raise ValueError("epsilon must be a finite number >= 0", epsilon)
     if not 0.0 <= momentum_decay:
-        raise ValueError("momentum_decay must be >= 0")
+        raise ValueError("momentum_decay must be >= 0", momentum_decay)
     np.finfo(x.dtype)  # refuses integers when it is compiled: a step on them would be cut off
     return NAdamState(
         np.zeros(x.size, x.dtype),
@@ -92,14 +92,14 @@ def _nadam_step(x, gradient, state):
     x : ndarray, shape (n,)
         float32 or float64; overwritten.
     gradient : ndarray, shape (n,)
-        Of the same dtype; read only.
+        Of the same dtype; read only. It must not overlap `x`, unless it is `x` itself.
     state : NAdamState
         Made by `nadam_init`; its arrays are overwritten.
 
     Raises
     ------
     ValueError
-        If the sizes differ.
+        If the sizes or dtypes differ.
 
     Examples
     --------
@@ -118,6 +118,8 @@ def _nadam_step(x, gradient, state):
     """
     if gradient.size != x.size or state.first_moment.size != x.size:
         raise ValueError("x, gradient and state must be of one size")
+    if gradient.itemsize != x.itemsize or state.first_moment.itemsize != x.itemsize:
+        raise ValueError("x, gradient and state must be of one dtype")
     state.iterations[0] += 1
     state.mu_product[0], gradient_weight, momentum_weight, second_moment_correction = cpu.step_coefficients(
         state.iterations[0], state.mu_product[0], state.beta_1, state.beta_2, state.momentum_decay

@@ -20,7 +20,10 @@ def real_number(name, value, allowed, accept):
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name}={value!r} is a {type(value).__name__}: it must be {allowed}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:  # an integer beyond the range of floats
+        raise ValueError(f"{name} is beyond the range of floats: it must be {allowed}") from None
     if not accept(value):
         raise ValueError(f"{name}={value!r}: it must be {allowed}")
     return value
@@ -81,19 +84,29 @@ class Hyperparameters:
     def learning_rate_at(self, step):
         """The learning rate after `step` steps, checked."""
         if callable(self.learning_rate):
-            return nonnegative_finite(f"learning_rate({step})", self.learning_rate(step))
+            rate = self.learning_rate(step)
+            # What most schedules return needs no full check, which takes longer than a step.
+            is_valid = type(rate) is float and 0.0 <= rate < math.inf
+            return rate if is_valid else nonnegative_finite(f"learning_rate({step})", rate)
         return self.learning_rate
 
     def learning_rates_at(self, steps):
-        """The learning rates after each number of steps in the range `steps`, checked: an array of float64."""
+        """The learning rates after each number of steps in the range `steps`, checked: an array of float64.
+
+        It ends before the first step whose rate is in error, unless that is the first of `steps`: a schedule that is
+        asked ahead of time must not fail for a step that may never be made.
+        """
         if not callable(self.learning_rate):
             return np.full(len(steps), self.learning_rate)
-        rates = [self.learning_rate(step) for step in steps]
-        for step, rate in zip(steps, rates, strict=True):
-            # A plain comparison, since a full check of each rate would take longer than the step.
-            if not (isinstance(rate, float) and 0.0 <= rate < math.inf):
-                nonnegative_finite(f"learning_rate({step})", rate)
-        return np.array(rates, dtype=np.float64)
+        rates = []
+        for step in steps:
+            try:
+                rates.append(self.learning_rate_at(step))
+            except Exception:
+                if not rates:
+                    raise
+                break
+        return np.array(rates)
 
 
 _CHECKS = {

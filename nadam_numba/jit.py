@@ -21,8 +21,8 @@ from numba.core.caching import FunctionCache
 from numba.extending import is_jitted
 
 # Number of elements from which an update runs in threads. benchmarks/crossover.py measures where two threads beat one:
-# on an idle machine from 2**14 elements with OpenMP, from 2**20 to 2**22 with workqueue, whose launch takes 90 us. With
-# OpenMP a margin is kept, for on a machine with busy cores a launch can take milliseconds.
+# on an idle machine from 2**14 elements with OpenMP and TBB, from 2**20 to 2**22 with workqueue, whose launch takes
+# 90 us. A margin is kept, for on a machine with busy cores a launch on OpenMP can take milliseconds.
 PARALLEL_CROSSOVER = {"omp": 2**16, "tbb": 2**16, "workqueue": 2**20}
 
 
@@ -68,13 +68,20 @@ def use_threads(size):
     return layer is not None and size >= PARALLEL_CROSSOVER[layer] and numba.get_num_threads() > 1
 
 
-# A process forked after GNU OpenMP has run is killed at its first parallel loop. If the threads were already running
-# when this module was imported into a child, its parent may have started them.
+def _threads_may_be_the_parents():
+    """Whether Numba's threads were started before this import, possibly in a parent this process was forked from."""
+    try:
+        numba.threading_layer()
+    except ValueError:  # they have not been started
+        return False
+    tasks = "/proc/self/task"  # on Linux; a fork takes over one thread only
+    has_one_thread = os.path.isdir(tasks) and len(os.listdir(tasks)) == 1
+    return has_one_thread or multiprocessing.parent_process() is not None
+
+
+# A process forked after GNU OpenMP has run is killed at its first parallel loop.
 _process = os.getpid()
-try:
-    _forked_with_threads = multiprocessing.parent_process() is not None and bool(numba.threading_layer())
-except ValueError:  # the threads have not been started
-    _forked_with_threads = False
+_forked_with_threads = _threads_may_be_the_parents()
 
 
 def _safe_threading_layer():
@@ -92,11 +99,14 @@ def _safe_threading_layer():
 
 
 class _Cache(FunctionCache):
-    """Numba's cache on disk, for which a full or vanished disk is a miss rather than an error."""
+    """Numba's cache on disk, for which a folder that is full, gone or damaged is a miss rather than an error."""
 
     def load_overload(self, sig, target_context):
-        with contextlib.suppress(OSError):
+        try:
             return super().load_overload(sig, target_context)
+        except Exception:
+            with contextlib.suppress(OSError):
+                self.flush()
 
     def save_overload(self, sig, data):
         with contextlib.suppress(OSError):

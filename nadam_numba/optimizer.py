@@ -6,7 +6,14 @@ import operator
 import numpy as np
 
 from nadam_numba import cpu, rule
-from nadam_numba.arrays import leaves, matching_arrays, parameter_tree
+from nadam_numba.arrays import (
+    check_writeable,
+    leaves,
+    matching_arrays,
+    may_share_memory,
+    memory_spans,
+    parameter_tree,
+)
 from nadam_numba.hyperparameters import Hyperparameters, real_number
 
 _STATE_KEYS = ("iterations", "mu_product", "hyperparameters", "first_moments", "second_moments")
@@ -77,6 +84,7 @@ class NAdam:
         self._hyperparameters = Hyperparameters(learning_rate, beta_1, beta_2, epsilon, momentum_decay)
         self._tree = parameter_tree(params)
         self._leaves = leaves(self._tree)
+        self._spans = memory_spans(self._leaves)
         self._iterations = 0
         self._mu_product = 1.0
         self._first_moments = [np.zeros(leaf.array.size, leaf.array.dtype) for leaf in self._leaves]
@@ -112,10 +120,10 @@ class NAdam:
         Raises
         ------
         TypeError, ValueError
-            If structure, shape or dtype of a gradient differ from its parameter's, or a schedule returns no finite
-            number >= 0. Parameters and state are then unchanged.
+            If structure, shape or dtype of a gradient differ from its parameter's, a parameter has become read-only, or
+            a schedule returns no finite number >= 0. Parameters and state are then unchanged.
         """
-        gradients = matching_arrays("grads", grads, self._tree)
+        gradients = self._gradients(grads)
         hyper = self._hyperparameters
         learning_rate = hyper.learning_rate_at(self._iterations)
         mu_product, *coefficients = rule.step_coefficients(
@@ -129,7 +137,7 @@ class NAdam:
                 elements,
                 first_moment,
                 second_moment,
-                leaf.flatten(gradient),
+                gradient,
                 learning_rate,
                 hyper.beta_1,
                 hyper.beta_2,
@@ -186,6 +194,8 @@ class NAdam:
         hyperparameters = Hyperparameters(**hyperparameters)
         first_moments = self._flattened("first_moments", state_dict)
         second_moments = self._flattened("second_moments", state_dict)
+        if any((moment < 0.0).any() for moment in second_moments):
+            raise ValueError("state_dict['second_moments'] has negative elements: means of squares are >= 0")
 
         self._iterations = iterations
         self._mu_product = mu_product
@@ -196,6 +206,14 @@ class NAdam:
     def __repr__(self):
         arguments = ", ".join(f"{name}={value!r}" for name, value in dataclasses.asdict(self._hyperparameters).items())
         return f"NAdam({len(self._leaves)} arrays, {arguments}, iterations={self._iterations})"
+
+    def _gradients(self, grads):
+        """The elements of each gradient, checked; copied where a step could overwrite them before they are read."""
+        for leaf in self._leaves:
+            check_writeable(leaf.name, leaf.array)
+        arrays = matching_arrays("grads", grads, self._tree)
+        gradients = [leaf.flatten(array) for leaf, array in zip(self._leaves, arrays, strict=True)]
+        return [gradient.copy() if may_share_memory(gradient, self._spans) else gradient for gradient in gradients]
 
     def _unflattened(self, moments):
         return [leaf.unflatten(moment).copy() for leaf, moment in zip(self._leaves, moments, strict=True)]
@@ -213,10 +231,11 @@ def _check_keys(name, mapping, keys):
 
 
 def _iterations(value):
+    message = f"state_dict['iterations']={value!r}: it must be an integer in [0, 2**53]"
     try:
         value = operator.index(value)
     except TypeError:
-        raise TypeError(f"state_dict['iterations']={value!r}: it must be an integer >= 0") from None
-    if value < 0:
-        raise ValueError(f"state_dict['iterations']={value!r}: it must be an integer >= 0")
+        raise TypeError(message) from None
+    if not 0 <= value <= 2**53:  # beyond that, counting in float64 would stand still
+        raise ValueError(message)
     return value

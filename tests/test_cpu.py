@@ -101,6 +101,12 @@ def test_a_kernel_compiles_once_per_dtype():
     assert len(cpu.update_parallel.signatures) == len(DTYPES)
 
 
+@needs_compiler
+def test_kernels_let_other_python_threads_run():
+    assert cpu.update_serial.targetoptions["nogil"]
+    assert cpu.update_parallel.targetoptions["nogil"]
+
+
 def test_threads_are_used_from_the_layers_crossover_on():
     numba.get_num_threads()
     crossover = jit.PARALLEL_CROSSOVER[numba.threading_layer()]

@@ -69,4 +69,16 @@ def test_schedule_that_returns_nonsense_is_named_with_its_step(rate, error):
     with pytest.raises(error, match=r"learning_rate\(3\)"):
         hyper.learning_rate_at(3)
     with pytest.raises(error, match=r"learning_rate\(3\)"):
-        hyper.learning_rates_at(range(10))
+        hyper.learning_rates_at(range(3, 10))
+
+
+def test_an_error_of_a_schedule_waits_until_its_step_is_reached():
+    hyper = Hyperparameters(learning_rate=[0.3, 0.2, 0.1].__getitem__)
+    assert hyper.learning_rates_at(range(8)).tolist() == [0.3, 0.2, 0.1]
+    with pytest.raises(IndexError):
+        hyper.learning_rates_at(range(3, 8))
+
+
+def test_an_integer_beyond_floats():
+    with pytest.raises(ValueError, match="learning_rate is beyond the range of floats"):
+        Hyperparameters(learning_rate=10**400)

@@ -135,6 +135,65 @@ def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent
 
 
 @needs_compiler
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the platform does not tell a process's threads")
+def test_a_raw_fork_that_imports_the_package_itself_is_serial_if_its_parent_used_threads():
+    code = """
+    import numba, numpy as np, os
+
+    @numba.njit(parallel=True)
+    def double(x):
+        for i in numba.prange(x.size):
+            x[i] *= 2.0
+
+    double(np.ones(10))
+    child = os.fork()
+    if child == 0:
+        from nadam_numba import NAdam, jit
+        p = np.ones(2**20)
+        NAdam(p, learning_rate=0.5).step(p.copy())
+        os._exit(1 if jit.use_threads(2**20) else 0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_python(code, NUMBA_NUM_THREADS="2").strip() == "0"
+
+
+@needs_compiler
+def test_threads_the_same_process_started_before_the_import_are_used():
+    code = """
+    import numba, numpy as np
+
+    @numba.njit(parallel=True)
+    def double(x):
+        for i in numba.prange(x.size):
+            x[i] *= 2.0
+
+    double(np.ones(10))
+    from nadam_numba import jit
+    print(jit.use_threads(2**20))
+    """
+    assert run_python(code, NUMBA_NUM_THREADS="2").strip() == "True"
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", [b"", b"not a pickle"], ids=["empty", "garbled"])
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_cache_is_mended(tmp_path, suffix, damage):
+    code = (
+        STEP
+        + """
+    from nadam_numba import cpu
+    print(step(10), sum(cpu.update_serial.stats.cache_misses.values()))
+    """
+    )
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    sound = run_python(code, **environment)
+    for path in tmp_path.rglob(f"*.{suffix}"):
+        path.write_bytes(damage)
+    assert run_python(code, **environment) == sound
+    assert run_python(code, **environment) == sound.replace(" 1\n", " 0\n")
+
+
+@needs_compiler
 @pytest.mark.parametrize("layer", ["workqueue", "default"])
 def test_four_python_threads_step_at_once(layer):
     code = (

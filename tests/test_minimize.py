@@ -1,11 +1,13 @@
 """minimize: one trajectory through every path, honest results, clear errors, the user's own flags and exceptions."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.optimize
 from naive import nadam_step
+from numba import jit as jit_in_object_mode
 from numba import njit
 from numba.extending import is_jitted
 from problems import PROBLEMS, Problem, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
@@ -229,6 +231,88 @@ def test_objective_may_overwrite_its_argument(wrap):
     np.testing.assert_allclose(result.x, 0.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+def test_objective_and_gradient_may_overwrite_their_arguments(wrap):
+    def careless(x):
+        value = x[0] * x[0] + x[1] * x[1]
+        x[:] = 1e9
+        return value
+
+    def careless_gradient(x):
+        x[:] = 2.0 * x
+        return x
+
+    for jac in (wrap(careless_gradient), None):
+        result = minimize(wrap(careless), [1.0, 2.0], jac=jac, options={"learning_rate": 0.02})
+        assert result.success
+        np.testing.assert_allclose(result.x, 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_gradient_that_changes_its_size_is_an_error(wrap, size):
+    def gradient(x):
+        return np.ones(2) if x[0] > 0.5 else np.ones(size)
+
+    def value(x):
+        return x[0] + x[1]
+
+    compiled = wrap(value), wrap(gradient)
+    pair = wrap(lambda x: (x[0] + x[1], np.ones(2) if x[0] > 0.5 else np.ones(size)))
+    for fun, jac in (compiled, (pair, True)):
+        with pytest.raises(ValueError, match="gradient"):
+            minimize(fun, [1.0, 1.0], jac=jac, options={"learning_rate": 0.1})
+
+
+def test_success_means_the_gradient_returned_meets_gtol():
+    # Far from 0 the values about the minimum differ by rounding alone, and do not tell which point is the best.
+    center = 135.0
+    for offset in np.random.default_rng(0).uniform(2.0, 5.0, 20):
+        result = minimize(
+            lambda x: (x[0] * x[0] - 2.0 * center * x[0], 2.0 * x - 2.0 * center),
+            [center + offset],
+            jac=True,
+            options={"learning_rate": 0.05},
+        )
+        assert result.success
+        assert abs(result.jac[0]) <= 1e-6
+        assert result.jac[0] == 2.0 * result.x[0] - 2.0 * center
+
+
+def test_of_equal_values_the_flatter_point_is_the_better():
+    def floor(x):
+        return max(abs(x[0]), 0.5), np.array([x[0]])
+
+    result, points = recorded_run(floor, [1.0], jac=True, options={"learning_rate": 0.1, "maxiter": 8, "gtol": 0.0})
+    assert result.fun == 0.5
+    assert np.sum(np.abs(points) < 0.5) > 1
+    assert abs(result.x[0]) == np.abs(points).min()
+
+
+def test_schedule_that_ends_before_it_is_needed_no_more():
+    rates = [0.1] * 500
+    result = minimize(
+        sphere, [1.0, 1.0], jac=sphere_gradient, options={"learning_rate": rates.__getitem__, "gtol": 0.1}
+    )
+    assert result.success
+    with pytest.raises(IndexError):
+        minimize(sphere, [1.0, 1.0], options={"learning_rate": rates.__getitem__, "gtol": 0.0})
+
+
+def test_values_of_any_real_type_and_tuples_with_more_entries():
+    assert minimize(lambda x: 10**20, [1.0], jac=lambda x: np.zeros(1)).fun == 1e20
+    assert minimize(lambda x: Fraction(1, 2), [1.0], jac=lambda x: np.zeros(1)).fun == 0.5
+    for wrap in (lambda f: f, njit):
+        result = minimize(wrap(lambda x: (x[0] ** 2, 2.0 * x, 7)), [1.0], jac=True, options={"learning_rate": 0.05})
+        assert result.success
+
+
+@needs_compiler
+def test_objectives_in_object_mode_run_in_the_python_loop():
+    fun = jit_in_object_mode(forceobj=True)(lambda x: float(np.sum([value**2 for value in x.tolist()])))
+    assert minimize(fun, [1.0], options={"learning_rate": 0.05}).success
+
+
 def test_python_objective_may_keep_its_argument():
     kept = []
 
@@ -305,7 +389,11 @@ def test_hyperparameters_reach_the_rule():
 def test_tol_sets_gtol_unless_given():
     arguments = {"jac": sphere_gradient, "tol": 0.5}
     loose = minimize(sphere, [5.0, 5.0], **arguments)
-    tight = minimize(sphere, [5.0, 5.0], **arguments, options={"gtol": 1e-6})
+    options = {"gtol": 1e-6}
+    tight = minimize(sphere, [5.0, 5.0], **arguments, options=options)
+    minimize(sphere, [5.0, 5.0], **arguments, options=(empty := {}))
+    assert options == {"gtol": 1e-6}
+    assert empty == {}
     assert loose.success
     assert loose.nit < tight.nit
     assert 1e-6 < np.abs(loose.jac).max() <= 0.5
@@ -362,7 +450,7 @@ def test_stop_iteration_equals_the_run_limited_to_that_many_steps(wrap):
     def stop_after_seven(intermediate_result):
         assert intermediate_result.fun == rosenbrock(intermediate_result.x)
         np.testing.assert_array_equal(intermediate_result.jac, rosenbrock_gradient(intermediate_result.x))
-        intermediate_result.x[:] = 0.0
+        intermediate_result.x[:] = intermediate_result.jac[:] = 0.0
         if intermediate_result.nit == 7:
             raise StopIteration
 
@@ -468,6 +556,8 @@ def fun_of_shape(shape):
         ({"x0": [None]}, TypeError, "x0 has dtype object"),
         ({"jac": "4-point"}, ValueError, "jac='4-point'"),
         ({"jac": 7}, ValueError, "jac=7"),
+        ({"jac": np.zeros(2)}, ValueError, r"jac=array\(\[0., 0.\]\)"),
+        ({"options": 5}, TypeError, "options=5"),
         ({"jac": fun_of_shape(3)}, ValueError, r"gradient of shape \(3,\)"),
         ({"jac": fun_of_shape((1, 2))}, ValueError, r"gradient of shape \(1, 2\)"),
         ({"jac": fun_of_shape(())}, ValueError, r"gradient of shape \(\)"),
@@ -511,6 +601,8 @@ def test_unknown_options_warn_and_the_run_goes_on():
     with pytest.warns(scipy.optimize.OptimizeWarning, match="Unknown solver options: speed, xtol"):
         result = minimize(sphere, [0.0, 1.0], options={"speed": 1, "xtol": 2})
     assert result.success
+    with pytest.warns(scipy.optimize.OptimizeWarning, match="Unknown solver options: jac, fun"):
+        minimize(sphere, [0.0, 1.0], options={"jac": 1, "fun": 2})
 
 
 def test_unused_second_derivatives_warn():

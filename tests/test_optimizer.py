@@ -122,6 +122,40 @@ def test_layouts_and_read_only_gradients_compile_nothing_new():
     assert cpu.update_serial.signatures == before
 
 
+def test_gradients_that_are_the_parameters():
+    # The gradients of x y are y and x: the second must not see the first parameter's new value.
+    x, y = np.array([1.0]), np.array([2.0])
+    optimizer = NAdam([x, y], learning_rate=0.1)
+    copies = [x.copy(), y.copy()]
+    reference = NAdam(copies, learning_rate=0.1)
+    for _ in range(20):
+        optimizer.step([y, x])
+        reference.step([copies[1].copy(), copies[0].copy()])
+    assert_same([x, y], copies)
+
+
+@pytest.mark.parametrize("size", [3, 2**17], ids=["serial", "parallel"])
+@pytest.mark.parametrize("shift", [(0, 1), (1, 0), (0, 0)])
+def test_gradient_that_overlaps_the_parameter(shift, size):
+    memory = np.random.default_rng(0).standard_normal(size + 1)
+    p, g = (memory[start : start + size] for start in shift)
+    expected = nadam_trajectory(p.copy(), [g.copy()])[-1]
+    NAdam(p).step(g)
+    np.testing.assert_array_equal(p, expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_parameter_that_became_read_only_leaves_everything_untouched(stride):
+    params = [np.ones(4), np.ones(4)[::stride]]
+    optimizer = NAdam(params)
+    before, kept = snapshot(optimizer), copy.deepcopy(params)
+    params[1].flags.writeable = False
+    with pytest.raises(ValueError, match=r"params\[1\] is read-only"):
+        optimizer.step(kept)
+    assert_same(params, kept)
+    assert_unchanged(optimizer, before)
+
+
 def test_gradient_that_is_a_view_of_the_parameter():
     p = np.array([3.0, -1.0, 2.0])
     expected = nadam_trajectory(p, [p[::-1].copy()])[-1]
@@ -220,6 +254,9 @@ def break_state(key, value):
         (break_state("second_moments", [np.zeros(4)]), ValueError, "second_moments"),
         (break_state("second_moments", [np.zeros(3, np.float32)]), TypeError, "second_moments"),
         (break_state("first_moments", [None]), TypeError, "first_moments"),
+        (break_state("first_moments", np.zeros(3)), TypeError, "first_moments"),
+        (break_state("second_moments", [np.array([0.0, -1.0, 0.0])]), ValueError, "second_moments"),
+        (break_state("iterations", 10**400), ValueError, "iterations"),
     ],
 )
 def test_bad_state_is_refused_whole(spoil, error, name):
@@ -282,7 +319,7 @@ def test_interleaved_arrays_share_no_memory():
 @pytest.mark.parametrize(
     ("grads", "error", "message"),
     [
-        ([np.ones(3)], TypeError, r"grads=.* is a list: params has a dict"),
+        ([np.ones(3)], TypeError, r"grads=.* is a list: it must be a dict"),
         ({"w": np.ones(3)}, ValueError, r"grads has the keys \['w'\]"),
         ({"w": np.ones(3), "b": [np.ones(2)], "x": np.ones(1)}, ValueError, "grads has the keys"),
         ({"w": np.ones(4), "b": [np.ones(2)]}, ValueError, r"grads\['w'\] has shape \(4,\)"),

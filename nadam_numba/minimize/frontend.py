@@ -3,6 +3,8 @@
 import math
 import time
 import warnings
+from collections.abc import Mapping
+from types import NoneType
 
 import numpy as np
 
@@ -63,23 +65,25 @@ def minimize(
         learning_rate : float or callable
             In units of x: the first steps change each variable by about this much. Either a constant or a schedule, a
             function of the number of steps made (see `nadam_numba.schedules`). A constant rate ends in an oscillation
-            about the minimum, so the default falls from 0.1 to 0 over `maxiter` steps along half a cosine.
+            about the minimum, so the default falls from 0.1 to 0 over `maxiter` steps along half a cosine. A schedule
+            is asked for some steps ahead, and must not depend on when it is asked.
         beta_1, beta_2, epsilon, momentum_decay : float, default 0.9, 0.999, 1e-8, 4e-3
             See `nadam_numba.NAdam`.
         maxiter : int, default 10000
             Largest number of steps.
         gtol : float
-            Stop when no component of the gradient is larger. By default 1e-6 (float32: 3.5e-4), or 6.1e-6 (float32:
-            4.9e-3) with forward differences, which are themselves wrong by about that.
+            Stop when no component of the gradient is larger, at a point whose value is the best seen, to rounding. By
+            default 1e-6 (float32: 3.5e-4), or 6.1e-6 (float32: 4.9e-3) with forward differences, which are themselves
+            wrong by about that.
         disp : bool, default False
             Print how the run ended.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        x, fun, jac: the best point seen, its value and gradient; nit: steps made; nfev, njev: evaluations of value and
-        gradient; status: 0 converged, 1 maxiter reached, 3 value or gradient not finite, 99 stopped by the callback;
-        success: whether status is 0; message.
+        x, fun, jac: the best point seen, after convergence the point that met `gtol`, with its value and gradient;
+        nit: steps made; nfev, njev: evaluations of value and gradient; status: 0 converged, 1 maxiter reached, 3 value
+        or gradient not finite, 99 stopped by the callback; success: whether status is 0; message.
 
     Raises
     ------
@@ -112,6 +116,8 @@ def minimize(
         return scipy_minimize(
             fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, dict(options or {})
         )
+    if not isinstance(options, (Mapping, NoneType)):
+        raise TypeError(f"options={options!r} is a {type(options).__name__}: it must be a dict or None")
     _refuse_restrictions(bounds, constraints)
     _warn_unused(hess=hess, hessp=hessp)
     options = dict(options or {})
@@ -126,6 +132,7 @@ def _minimize_nadam(
     args,
     jac,
     callback,
+    /,
     learning_rate=None,
     beta_1=0.9,
     beta_2=0.999,

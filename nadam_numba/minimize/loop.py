@@ -108,12 +108,13 @@ def iterate(
         if not (np.isfinite(value) and np.isfinite(norm)):
             status = NONFINITE
             break
-        # Where the objective has met its rounding floor, the flatter of two equal points is the better one.
-        if value < best_value or (value == best_value and norm < best_norm):
+        # Near a minimum the values are the same to rounding, and only the gradient still tells points apart.
+        has_converged = norm <= gtol and value - best_value <= _ROUNDING * abs(best_value)
+        if has_converged or value < best_value or (value == best_value and norm < best_norm):
             best_value, best_norm = value, norm
             copy_into(best_x, x)
             copy_into(best_gradient, gradient)
-        if norm <= gtol and value - best_value <= _ROUNDING * abs(best_value):
+        if has_converged:
             status = CONVERGED
             break
     return State(

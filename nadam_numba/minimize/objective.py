@@ -4,13 +4,14 @@ Each ``evaluate`` function below serves Python objectives as it stands and ``@nj
 user a fresh copy of x at every call and overwrites `gradient`.
 """
 
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numba.extending import is_jitted
 
-from nadam_numba import jit
+from nadam_numba import cpu, jit
 from nadam_numba.cpu import copy_into
 
 
@@ -43,28 +44,28 @@ def make_objective(fun, jac, x):
     elif jac is True:
         evaluate, exact, calls = evaluate_pair, True, 1
         python_fun, python_jac = _checked_pair(fun, x), None
-    elif jac is None or jac is False or jac == "2-point":
+    elif jac is None or jac is False or (isinstance(jac, str) and jac == "2-point"):
         evaluate, exact, calls = evaluate_forward_difference, False, 1 + x.size
         python_fun, python_jac = _checked_value(fun), None
     else:
         raise ValueError(f"jac={jac!r}: it must be callable, True (fun returns value and gradient), None or '2-point'")
     jac = jac if callable(jac) else None
-    is_compiled = is_jitted(fun) and (jac is None or is_jitted(jac))
+    is_compiled = _is_compiled(fun) and (jac is None or _is_compiled(jac))
     compiled = (_COMPILED[evaluate], fun, jac) if is_compiled else None
     return Objective(evaluate, python_fun, python_jac, compiled, exact, calls)
 
 
 def evaluate_pair(fun, jac, args, x, gradient):
     """``fun`` returns value and gradient."""
-    value, derivative = fun(x.copy(), *args)
-    copy_into(gradient, derivative)
-    return 1.0 * value
+    pair = fun(x.copy(), *args)
+    _store_gradient(gradient, pair[1])
+    return 1.0 * pair[0]
 
 
 def evaluate_separately(fun, jac, args, x, gradient):
     """``jac`` returns the gradient."""
     value = 1.0 * fun(x.copy(), *args)
-    copy_into(gradient, jac(x.copy(), *args))
+    _store_gradient(gradient, jac(x.copy(), *args))
     return value
 
 
@@ -78,9 +79,18 @@ def evaluate_forward_difference(fun, jac, args, x, gradient):
         step = relative_step * max(1.0, abs(start))
         point = x.copy()
         point[i] = start + step if start >= 0.0 else start - step
-        gradient[i] = (1.0 * fun(point, *args) - value) / (np.float64(point[i]) - start)
+        exact_step = np.float64(point[i]) - start
+        gradient[i] = (1.0 * fun(point, *args) - value) / exact_step
     return value
 
+
+def _store_gradient(gradient, derivative):
+    if derivative.size != gradient.size:
+        raise ValueError("fun or jac returned a gradient whose size is not that of x")
+    copy_into(gradient, derivative)
+
+
+_store_gradient = jit.kernel(_store_gradient, cpu)
 
 # Compiled once for all objectives: the user's functions are arguments, so that these stay the same objects and a
 # second call with the same functions compiles nothing.
@@ -89,16 +99,21 @@ _COMPILED = {
 }
 
 
+def _is_compiled(function):
+    """Whether compiled code can call `function`: it is jitted, and not in object mode."""
+    return is_jitted(function) and not function.targetoptions.get("forceobj", False)
+
+
 def _checked_value(fun):
     def value_of(x, *args):
-        return _as_value("fun", fun(x, *args), is_jitted(fun))
+        return _as_value("fun", fun(x, *args), _is_compiled(fun))
 
     return value_of
 
 
 def _checked_gradient(jac, x0):
     def gradient_of(x, *args):
-        return _as_gradient("jac", jac(x, *args), x0, is_jitted(jac))
+        return _as_gradient("jac", jac(x, *args), x0, _is_compiled(jac))
 
     return gradient_of
 
@@ -106,16 +121,17 @@ def _checked_gradient(jac, x0):
 def _checked_pair(fun, x0):
     def value_and_gradient_of(x, *args):
         pair = fun(x, *args)
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        if not isinstance(pair, (tuple, list)) or len(pair) < 2:
             raise ValueError(f"jac=True, but fun returned {pair!r}: it must return a value and a gradient")
-        value, gradient = pair
-        return _as_value("fun", value, is_jitted(fun)), _as_gradient("fun", gradient, x0, is_jitted(fun))
+        return _as_value("fun", pair[0], _is_compiled(fun)), _as_gradient("fun", pair[1], x0, _is_compiled(fun))
 
     return value_and_gradient_of
 
 
 def _as_value(name, value, is_scalar_needed):
     """What an objective returned, as a float; compiled loops take scalars only, others arrays of one element too."""
+    if isinstance(value, numbers.Real):
+        return float(value)
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "biuf" or (is_scalar_needed and isinstance(value, np.ndarray)):
         raise ValueError(f"{name} returned {value!r}: it must return a real scalar")
