@@ -9,6 +9,9 @@ import numpy as np
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
+ArrayTree = np.ndarray | list | tuple | dict
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leaf:
     """One parameter array of a tree, and how its elements are laid out in one dimension."""

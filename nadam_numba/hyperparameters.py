@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+Schedule = Callable[[int], float]
+
 
 def real_number(name, value, allowed, accept):
     """Return `value` as a float, or say which argument is wrong, what it is and what is allowed.
@@ -71,7 +73,7 @@ class Hyperparameters:
         If a value is out of its range.
     """
 
-    learning_rate: float | Callable[[int], float] = 2e-3
+    learning_rate: float | Schedule = 2e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
@@ -81,7 +83,7 @@ class Hyperparameters:
         for name, check in _CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
 
-    def learning_rate_at(self, step):
+    def learning_rate_at(self, step: int) -> float:
         """The learning rate after `step` steps, checked."""
         if callable(self.learning_rate):
             rate = self.learning_rate(step)
@@ -90,7 +92,7 @@ class Hyperparameters:
             return rate if is_valid else nonnegative_finite(f"learning_rate({step})", rate)
         return self.learning_rate
 
-    def learning_rates_at(self, steps):
+    def learning_rates_at(self, steps: range) -> np.ndarray:
         """The learning rates after each number of steps in the range `steps`, checked: an array of float64.
 
         It ends before the first step whose rate is in error, unless that is the first of `steps`: a schedule that is

@@ -7,6 +7,7 @@ import numpy as np
 
 from nadam_numba import cpu, rule
 from nadam_numba.arrays import (
+    ArrayTree,
     check_writeable,
     leaves,
     matching_arrays,
@@ -14,7 +15,7 @@ from nadam_numba.arrays import (
     memory_spans,
     parameter_tree,
 )
-from nadam_numba.hyperparameters import Hyperparameters, real_number
+from nadam_numba.hyperparameters import Hyperparameters, Schedule, real_number
 
 _STATE_KEYS = ("iterations", "mu_product", "hyperparameters", "first_moments", "second_moments")
 
@@ -73,13 +74,13 @@ class NAdam:
 
     def __init__(
         self,
-        params,
-        learning_rate=2e-3,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
+        params: ArrayTree,
+        learning_rate: float | Schedule = 2e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
         *,
-        momentum_decay=4e-3,
+        momentum_decay: float = 4e-3,
     ):
         self._hyperparameters = Hyperparameters(learning_rate, beta_1, beta_2, epsilon, momentum_decay)
         self._tree = parameter_tree(params)
@@ -91,25 +92,25 @@ class NAdam:
         self._second_moments = [np.zeros(leaf.array.size, leaf.array.dtype) for leaf in self._leaves]
 
     @property
-    def iterations(self):
+    def iterations(self) -> int:
         """Number of steps made."""
         return self._iterations
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> Hyperparameters:
         """All hyperparameters, read-only."""
         return self._hyperparameters
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float | Schedule:
         """The learning rate, a float or a schedule; may be set between steps."""
         return self._hyperparameters.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: float | Schedule) -> None:
         self._hyperparameters = dataclasses.replace(self._hyperparameters, learning_rate=value)
 
-    def step(self, grads):
+    def step(self, grads: ArrayTree) -> None:
         """Update the parameters in place, once.
 
         Parameters
@@ -149,7 +150,7 @@ class NAdam:
         self._iterations += 1
         self._mu_product = mu_product
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         """A copy of the state: all that is needed, besides the parameters, to go on with the same bits.
 
         Returns
@@ -170,7 +171,7 @@ class NAdam:
             "second_moments": self._unflattened(self._second_moments),
         }
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict) -> None:
         """Take over a state made by `state_dict`, hyperparameters included; the arrays are copied.
 
         A learning rate of None keeps this optimizer's own.
@@ -203,7 +204,7 @@ class NAdam:
         self._first_moments = first_moments
         self._second_moments = second_moments
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in dataclasses.asdict(self._hyperparameters).items())
         return f"NAdam({len(self._leaves)} arrays, {arguments}, iterations={self._iterations})"
 

@@ -6,10 +6,10 @@ Any function of that kind is a schedule. Those made here equal the ones of the s
 import math
 from functools import partial
 
-from nadam_numba.hyperparameters import nonnegative_finite, real_number
+from nadam_numba.hyperparameters import Schedule, nonnegative_finite, real_number
 
 
-def exponential_decay(initial_learning_rate, decay_steps, decay_rate):
+def exponential_decay(initial_learning_rate: float, decay_steps: float, decay_rate: float) -> Schedule:
     """Multiply the learning rate by `decay_rate` every `decay_steps` steps, smoothly.
 
     Parameters
@@ -44,7 +44,7 @@ def exponential_decay(initial_learning_rate, decay_steps, decay_rate):
     return partial(_exponential, initial_learning_rate, decay_steps, decay_rate)
 
 
-def cosine_decay(initial_learning_rate, decay_steps, alpha=0.0):
+def cosine_decay(initial_learning_rate: float, decay_steps: float, alpha: float = 0.0) -> Schedule:
     """Lower the learning rate along half a cosine, from the first step to `decay_steps`; constant afterwards.
 
     Parameters

@@ -3,10 +3,12 @@
 import math
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import NoneType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nadam_numba import cpu
 from nadam_numba.hyperparameters import Hyperparameters, nonnegative_finite
@@ -16,6 +18,9 @@ from nadam_numba.minimize.objective import make_objective
 from nadam_numba.minimize.result import Status, make_result
 from nadam_numba.schedules import cosine_decay
 
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
 # A run returns to Python between chunks of steps, where an interrupt from the keyboard is noticed. Chunks grow until
 # they take this many seconds, which hides the cost of the return, or this many steps, which bounds the rates' memory.
 _CHUNK_SECONDS = 0.05
@@ -23,19 +28,19 @@ _LONGEST_CHUNK = 2**14
 
 
 def minimize(
-    fun,
-    x0,
-    args=(),
-    method="nadam",
-    jac=None,
-    hess=None,
-    hessp=None,
-    bounds=None,
-    constraints=(),
-    tol=None,
-    callback=None,
-    options=None,
-):
+    fun: Callable,
+    x0: ArrayLike,
+    args: Any = (),
+    method: str | Callable | None = "nadam",
+    jac: Callable | bool | str | None = None,
+    hess: Any = None,
+    hessp: Any = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    tol: float | None = None,
+    callback: Callable | None = None,
+    options: Mapping | None = None,
+) -> "OptimizeResult":
     """Minimise a function of one or more variables, with the interface of `scipy.optimize.minimize`.
 
     Parameters
