@@ -8,7 +8,6 @@ import numpy as np
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
-
 ArrayTree = np.ndarray | list | tuple | dict
 
 

@@ -49,9 +49,13 @@ def kernel(function, *source_modules, parallel=False):
     copy = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
     copy.__doc__ = function.__doc__
     copy.__module__ = function.__module__
-    copy.__qualname__ = f"{function.__qualname__}_{variant}_{_fingerprint(source_modules)}"
+    fingerprint = _fingerprint(source_modules)
+    copy.__qualname__ = f"{function.__qualname__}_{variant}_{fingerprint}"
     dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(copy)
-    _enable_cache(dispatcher)
+    if is_jitted(dispatcher) and fingerprint and os.environ.get("NADAM_NUMBA_CACHE") != "0":
+        # Numba's own cache=True raises RuntimeError, at import, where no folder is writable.
+        with contextlib.suppress(RuntimeError):
+            dispatcher._cache = _Cache(copy)
     return dispatcher
 
 
@@ -113,16 +117,12 @@ class _Cache(FunctionCache):
             super().save_overload(sig, data)
 
 
-def _enable_cache(dispatcher):
-    if not is_jitted(dispatcher) or os.environ.get("NADAM_NUMBA_CACHE") == "0":
-        return
-    # Numba's own cache=True raises RuntimeError at import where no folder is writable.
-    with contextlib.suppress(RuntimeError):
-        dispatcher._cache = _Cache(dispatcher.py_func)
-
-
 def _fingerprint(modules):
+    """A digest of the sources of this module and `modules`; None where they are not to be had, as in frozen apps."""
     digest = hashlib.sha256()
     for spec in (__spec__, *(module.__spec__ for module in modules)):
-        digest.update(spec.loader.get_data(spec.origin))
+        try:
+            digest.update(spec.loader.get_data(spec.origin))
+        except (AttributeError, OSError):
+            return None
     return digest.hexdigest()[:16]

@@ -24,7 +24,7 @@ class NAdam:
     """NAdam (Adam with Nesterov momentum) on NumPy arrays, updated in place.
 
     With the default hyperparameters it reproduces torch.optim.NAdam; ``momentum_decay=1`` is Keras 3's Nadam and
-    ``momentum_decay=inf`` optax.nadam.
+    ``momentum_decay=inf`` optax.nadam, whose other defaults differ.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class NAdam:
             None if it is a schedule, which is code and not state), and ``first_moments``, ``second_moments``: lists of
             arrays in the order and shapes of the parameters.
         """
-        hyperparameters = dataclasses.asdict(self._hyperparameters)
+        hyperparameters = dict(vars(self._hyperparameters))
         if callable(self.learning_rate):
             hyperparameters["learning_rate"] = None
         return {
@@ -205,8 +205,13 @@ class NAdam:
         self._second_moments = second_moments
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in dataclasses.asdict(self._hyperparameters).items())
+        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self._hyperparameters).items())
         return f"NAdam({len(self._leaves)} arrays, {arguments}, iterations={self._iterations})"
+
+    def __setstate__(self, state):
+        """Take over a pickled or copied optimizer, whose arrays lie elsewhere in memory now."""
+        self.__dict__.update(state)
+        self._spans = memory_spans(self._leaves)
 
     def _gradients(self, grads):
         """The elements of each gradient, checked; copied where a step could overwrite them before they are read."""

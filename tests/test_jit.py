@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import types
 
 import pytest
 
 import nadam_numba
+from nadam_numba import jit
 
 PACKAGE = pathlib.Path(nadam_numba.__file__).parent
 needs_compiler = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
@@ -172,6 +174,14 @@ def test_threads_the_same_process_started_before_the_import_are_used():
     print(jit.use_threads(2**20))
     """
     assert run_python(code, NUMBA_NUM_THREADS="2").strip() == "True"
+
+
+@needs_compiler
+def test_without_sources_kernels_are_compiled_but_not_cached():
+    frozen = types.SimpleNamespace(__spec__=types.SimpleNamespace(loader=None, origin="frozen"))
+    kernel = jit.kernel(lambda x: x + 1.0, frozen)
+    assert kernel(2.0) == 3.0
+    assert kernel._cache.cache_path is None
 
 
 @needs_compiler

@@ -234,6 +234,35 @@ def test_state_dict_is_a_copy_and_loading_copies():
     assert_unchanged(optimizer, before)
 
 
+@pytest.mark.parametrize(
+    "through", [copy.deepcopy, lambda item: pickle.loads(pickle.dumps(item))], ids=["copy", "pickle"]
+)
+def test_a_copied_optimizer_goes_on_with_its_own_arrays(through):
+    x, y = np.array([1.0]), np.array([2.0])
+    optimizer = NAdam([x, y], learning_rate=schedules.cosine_decay(0.1, 20))
+    optimizer.step([y, x])
+    other, a, b = through((optimizer, x, y))
+    for _ in range(5):
+        optimizer.step([y, x])
+    assert (a[0], b[0]) != (x[0], y[0])
+    for _ in range(5):
+        other.step([b, a])  # parameters as gradients: copied only if their place in memory is known
+    assert_same([a, b], [x, y])
+
+
+def test_a_schedule_is_neither_copied_nor_called_by_state_dict_and_repr():
+    class Schedule:
+        def __call__(self, step):
+            raise AssertionError
+
+        def __deepcopy__(self, memo):
+            raise AssertionError
+
+    optimizer = NAdam(np.ones(2), learning_rate=Schedule())
+    assert optimizer.state_dict()["hyperparameters"]["learning_rate"] is None
+    assert "Schedule" in repr(optimizer)
+
+
 def break_state(key, value):
     return lambda state: state.update({key: value})
 

@@ -115,17 +115,15 @@ def minimize(
     >>> result.x.round(3).tolist()
     [1.0, 1.0]
     """
+    if not isinstance(options, (Mapping, NoneType)):
+        raise TypeError(f"options={options!r} is a {type(options).__name__}: it must be a dict or None")
+    options = dict(options or {})
     if not (isinstance(method, str) and method.lower() == "nadam"):
         from scipy.optimize import minimize as scipy_minimize
 
-        return scipy_minimize(
-            fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, dict(options or {})
-        )
-    if not isinstance(options, (Mapping, NoneType)):
-        raise TypeError(f"options={options!r} is a {type(options).__name__}: it must be a dict or None")
+        return scipy_minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
     _refuse_restrictions(bounds, constraints)
     _warn_unused(hess=hess, hessp=hessp)
-    options = dict(options or {})
     if tol is not None:
         options.setdefault("gtol", tol)
     return _minimize_nadam(fun, x0, args if isinstance(args, tuple) else (args,), jac, callback, **options)
@@ -156,13 +154,13 @@ def _minimize_nadam(
     x = _start_vector(x0)
     callback = make_callback(callback)
     objective = make_objective(fun, jac, x)
-    gtol = _default_gtol(x.dtype, objective.exact) if gtol is None else nonnegative_finite("gtol", gtol)
+    gtol = _default_gtol(x.dtype, objective.has_exact_gradient) if gtol is None else nonnegative_finite("gtol", gtol)
 
     gradient = np.empty_like(x)
     value = objective.evaluate(objective.fun, objective.jac, args, x, gradient)
     state = start(x, value, gradient, gtol)
     state, status = _run(state, objective, args, hyper, maxiter, gtol, callback)
-    result = make_result(state, status, objective.calls)
+    result = make_result(state, status, objective.calls_per_evaluation)
     if disp:
         _print(result)
     return result

@@ -12,7 +12,6 @@ import numpy as np
 from numba.extending import is_jitted
 
 from nadam_numba import cpu, jit
-from nadam_numba.cpu import copy_into
 
 
 class Objective(NamedTuple):
@@ -22,8 +21,8 @@ class Objective(NamedTuple):
     fun: Callable
     jac: Callable | None
     compiled: tuple | None  # (evaluate, fun, jac) for the compiled loop
-    exact: bool  # whether the gradient is the user's own, not a difference
-    calls: int  # calls of fun per evaluation
+    has_exact_gradient: bool  # the user's own, not a difference
+    calls_per_evaluation: int  # of fun
 
 
 def make_objective(fun, jac, x):
@@ -87,7 +86,7 @@ def evaluate_forward_difference(fun, jac, args, x, gradient):
 def _store_gradient(gradient, derivative):
     if derivative.size != gradient.size:
         raise ValueError("fun or jac returned a gradient whose size is not that of x")
-    copy_into(gradient, derivative)
+    cpu.copy_into(gradient, derivative)
 
 
 _store_gradient = jit.kernel(_store_gradient, cpu)
