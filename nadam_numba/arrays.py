@@ -17,8 +17,15 @@ class Leaf:
 
     name: str
     array: np.ndarray
+    shape: tuple
     order: str  # "F" for Fortran-ordered arrays, whose elements are contiguous in that order; "C" for all others
     is_contiguous: bool
+
+    def check(self):
+        """Raise ValueError if the array has become one that a step could not update."""
+        _check_writeable(self.name, self.array)
+        if self.array.shape != self.shape:
+            raise ValueError(f"{self.name} has shape {self.array.shape}: it had {self.shape} when it was handed over")
 
     def flatten(self, array):
         """The elements of `array`, of the leaf's shape, in the leaf's order: a view where its layout allows it."""
@@ -26,7 +33,7 @@ class Leaf:
 
     def unflatten(self, elements):
         """`elements` in the leaf's shape."""
-        return elements.reshape(self.array.shape, order=self.order)
+        return elements.reshape(self.shape, order=self.order)
 
 
 def parameter_tree(params):
@@ -42,7 +49,7 @@ def parameter_tree(params):
     TypeError
         If a leaf is not a NumPy array of these dtypes.
     ValueError
-        If there are no arrays, or one is read-only or shares memory with another.
+        If there are no arrays, or one is read-only, repeats its elements or shares memory with another.
     """
     tree = _tree_of_leaves("params", params)
     if not leaves(tree):
@@ -83,12 +90,6 @@ def matching_arrays(name, values, tree):
     return arrays
 
 
-def check_writeable(name, array):
-    """Raise ValueError if the parameter `array` is read-only."""
-    if not array.flags.writeable:
-        raise ValueError(f"{name} is read-only: parameters are updated in place")
-
-
 def memory_spans(tree_leaves):
     """Where the arrays of the leaves lie in memory, in the form `may_share_memory` takes."""
     spans = sorted(np.lib.array_utils.byte_bounds(leaf.array) for leaf in tree_leaves)
@@ -113,25 +114,33 @@ def _tree_of_leaves(name, tree):
     return _leaf(name, tree)
 
 
+def _check_writeable(name, array):
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only: parameters are updated in place")
+
+
 def _leaf(name, array):
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name}={array!r} is a {type(array).__name__}: it must be a NumPy array")
     if array.dtype not in DTYPES:
         raise TypeError(f"{name} has dtype {array.dtype}: it must be float32 or float64")
-    check_writeable(name, array)
+    _check_writeable(name, array)
+    repeats = any(stride == 0 and length > 1 for stride, length in zip(array.strides, array.shape, strict=True))
+    if repeats and array.size:
+        raise ValueError(f"{name} has strides {array.strides}: its elements must each have their own memory")
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    return Leaf(name, np.asarray(array), order, array.flags.forc)
+    return Leaf(name, np.asarray(array), array.shape, order, array.flags.forc)
 
 
 def _check_overlaps(tree_leaves):
-    in_memory_order = sorted(tree_leaves, key=lambda leaf: np.lib.array_utils.byte_bounds(leaf.array))
-    for position, leaf in enumerate(in_memory_order):
-        _, end = np.lib.array_utils.byte_bounds(leaf.array)
-        for other in in_memory_order[position + 1 :]:
-            if np.lib.array_utils.byte_bounds(other.array)[0] >= end:
-                break
+    spans = sorted((*np.lib.array_utils.byte_bounds(leaf.array), number) for number, leaf in enumerate(tree_leaves))
+    for position, (_, end, number) in enumerate(spans):
+        following = position + 1
+        while following < len(spans) and spans[following][0] < end:
+            leaf, other = tree_leaves[number], tree_leaves[spans[following][2]]
             if np.shares_memory(leaf.array, other.array):
                 raise ValueError(f"{leaf.name} and {other.name} share memory: each would be updated twice per step")
+            following += 1
 
 
 def _match(name, values, tree, arrays):

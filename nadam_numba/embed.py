@@ -52,9 +52,9 @@ def _nadam_init(x, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, m
     Raises
     ------
     ValueError
-        If a hyperparameter is out of its range.
+        If a hyperparameter is out of its range, or `x` an array of integers.
     numba.TypingError
-        If `x` is not an array of floating-point numbers.
+        If `x` is not an array of real numbers.
 
     Examples
     --------
@@ -70,7 +70,9 @@ def _nadam_init(x, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, m
         raise ValueError("epsilon must be a finite number >= 0", epsilon)
     if not 0.0 <= momentum_decay:
         raise ValueError("momentum_decay must be >= 0", momentum_decay)
-    np.finfo(x.dtype)  # refuses integers when it is compiled: a step on them would be cut off
+    # An integer type has no half; a complex type has no order, which fails to compile.
+    if not x.dtype.type(0.5) > 0:
+        raise ValueError("x must be of dtype float32 or float64")
     return NAdamState(
         np.zeros(x.size, x.dtype),
         np.zeros(x.size, x.dtype),
@@ -118,8 +120,9 @@ def _nadam_step(x, gradient, state):
     """
     if gradient.size != x.size or state.first_moment.size != x.size:
         raise ValueError("x, gradient and state must be of one size")
-    if gradient.itemsize != x.itemsize or state.first_moment.itemsize != x.itemsize:
-        raise ValueError("x, gradient and state must be of one dtype")
+    is_floating = x.dtype.type(0.5) > 0 and gradient.dtype.type(0.5) > 0
+    if not is_floating or gradient.itemsize != x.itemsize or state.first_moment.itemsize != x.itemsize:
+        raise ValueError("x, gradient and state must be of one dtype, float32 or float64")
     state.iterations[0] += 1
     state.mu_product[0], gradient_weight, momentum_weight, second_moment_correction = cpu.step_coefficients(
         state.iterations[0], state.mu_product[0], state.beta_1, state.beta_2, state.momentum_decay

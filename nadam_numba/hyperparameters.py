@@ -13,6 +13,17 @@ Schedule = Callable[[int], float]
 def real_number(name, value, allowed, accept):
     """Return `value` as a float, or say which argument is wrong, what it is and what is allowed.
 
+    Parameters
+    ----------
+    name : str
+        The argument, as the user knows it.
+    value : object
+        What the user gave.
+    allowed : str
+        What may be given, as it stands in the message.
+    accept : callable
+        Whether a float is in the range.
+
     Raises
     ------
     TypeError

@@ -1,6 +1,6 @@
 """The compile policy, in one place: which flags, when to cache on disk, when to use threads.
 
-Three kinds of compiled functions exist:
+Compiled functions are of two families:
 
 - scalars and kernels call no code of the user's. They carry ``error_model="numpy"``, without which a division keeps
   a loop from being vectorised. They carry no fastmath: the kernels wait for memory, so it would buy nothing, and it
@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
+import pathlib
 import threading
 import types
 
@@ -72,20 +73,27 @@ def use_threads(size):
     return layer is not None and size >= PARALLEL_CROSSOVER[layer] and numba.get_num_threads() > 1
 
 
-def _threads_may_be_the_parents():
-    """Whether Numba's threads were started before this import, possibly in a parent this process was forked from."""
+def _was_forked():
+    """Whether this process was forked from its parent and goes on with its parent's memory."""
     try:
-        numba.threading_layer()
-    except ValueError:  # they have not been started
+        stat = pathlib.Path("/proc/self/stat").read_text()
+    except OSError:  # not Linux: any child of multiprocessing may have been
+        return multiprocessing.parent_process() is not None
+    flags = int(stat.rpartition(")")[2].split()[6])
+    return bool(flags & 0x40)  # PF_FORKNOEXEC
+
+
+def _threads_have_started():
+    try:
+        return bool(numba.threading_layer())
+    except ValueError:
         return False
-    tasks = "/proc/self/task"  # on Linux; a fork takes over one thread only
-    has_one_thread = os.path.isdir(tasks) and len(os.listdir(tasks)) == 1
-    return has_one_thread or multiprocessing.parent_process() is not None
 
 
-# A process forked after GNU OpenMP has run is killed at its first parallel loop.
+# A process forked after GNU OpenMP has run is killed at its first parallel loop: one that is forked later than this
+# import has another number, and one that was forked before may have taken over threads that its parent started.
 _process = os.getpid()
-_forked_with_threads = _threads_may_be_the_parents()
+_forked_with_threads = _was_forked() and _threads_have_started()
 
 
 def _safe_threading_layer():

@@ -8,7 +8,6 @@ import numpy as np
 from nadam_numba import cpu, rule
 from nadam_numba.arrays import (
     ArrayTree,
-    check_writeable,
     leaves,
     matching_arrays,
     may_share_memory,
@@ -44,7 +43,8 @@ class NAdam:
     TypeError
         If a leaf is not a float32 or float64 array, or a hyperparameter not a number.
     ValueError
-        If there are no arrays, one is read-only or shares memory with another, or a hyperparameter is out of range.
+        If there are no arrays, one is read-only, repeats its elements or shares memory with another, or a
+        hyperparameter is out of range.
 
     Notes
     -----
@@ -121,12 +121,14 @@ class NAdam:
         Raises
         ------
         TypeError, ValueError
-            If structure, shape or dtype of a gradient differ from its parameter's, a parameter has become read-only, or
-            a schedule returns no finite number >= 0. Parameters and state are then unchanged.
+            If structure, shape or dtype of a gradient differ from its parameter's, a parameter has become read-only or
+            changed its shape, or a schedule returns no finite number >= 0. Parameters and state are then unchanged, as
+            they are after an exception in a schedule.
         """
-        gradients = self._gradients(grads)
         hyper = self._hyperparameters
         learning_rate = hyper.learning_rate_at(self._iterations)
+        gradients = self._gradients(grads)
+        # Uncompiled, it saves the call; the compiled form gives the same bits.
         mu_product, *coefficients = rule.step_coefficients(
             self._iterations + 1, self._mu_product, hyper.beta_1, hyper.beta_2, hyper.momentum_decay
         )
@@ -195,8 +197,11 @@ class NAdam:
         hyperparameters = Hyperparameters(**hyperparameters)
         first_moments = self._flattened("first_moments", state_dict)
         second_moments = self._flattened("second_moments", state_dict)
-        if any((moment < 0.0).any() for moment in second_moments):
-            raise ValueError("state_dict['second_moments'] has negative elements: means of squares are >= 0")
+        for index, moment in enumerate(second_moments):
+            if (moment < 0.0).any():
+                raise ValueError(
+                    f"state_dict['second_moments'][{index}] has the element {moment.min()}: means of squares are >= 0"
+                )
 
         self._iterations = iterations
         self._mu_product = mu_product
@@ -216,7 +221,7 @@ class NAdam:
     def _gradients(self, grads):
         """The elements of each gradient, checked; copied where a step could overwrite them before they are read."""
         for leaf in self._leaves:
-            check_writeable(leaf.name, leaf.array)
+            leaf.check()
         arrays = matching_arrays("grads", grads, self._tree)
         gradients = [leaf.flatten(array) for leaf, array in zip(self._leaves, arrays, strict=True)]
         return [gradient.copy() if may_share_memory(gradient, self._spans) else gradient for gradient in gradients]

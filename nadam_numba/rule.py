@@ -1,7 +1,7 @@
 """The NAdam recurrence, written once, as plain scalar maths without a decorator.
 
-``cpu.py`` wraps these functions with ``njit``; a GPU module wraps the same functions for CUDA. With
-t = 1, 2, ... the number of the update, g the gradient, b1 and b2 the decay rates and psi the momentum decay::
+``cpu.py`` compiles these functions; left plain, they can be compiled for other targets too. With t = 1, 2, ... the
+number of the update, g the gradient, b1 and b2 the decay rates and psi the momentum decay::
 
     mu_t = b1 (1 - 0.5 * 0.96**(t psi))        P_t = mu_1 mu_2 ... mu_t                 once per step, float64
     m = b1 m + (1 - b1) g                      v = b2 v + (1 - b2) g**2                 per element

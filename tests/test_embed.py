@@ -86,19 +86,28 @@ def test_bad_hyperparameters(name, value):
 
 
 def test_bad_arrays():
-    with pytest.raises((TypingError, ValueError)):
+    with pytest.raises(ValueError, match="float32 or float64"):
         nadam_init(np.arange(3))
     x = np.ones(3)
     state = nadam_init(x)
     for bad_x, bad_gradient in ((x, np.ones(2)), (np.ones(2), np.ones(2))):
         with pytest.raises(ValueError, match="one size"):
             nadam_step(bad_x, bad_gradient, state)
-    with pytest.raises(ValueError, match="one dtype"):
-        nadam_step(x, np.ones(3, np.float32), state)
+    integers = np.full(3, 5)
+    for bad_x, bad_gradient in ((x, np.ones(3, np.float32)), (x, integers), (integers, np.ones(3))):
+        with pytest.raises(ValueError, match="one dtype"):
+            nadam_step(bad_x, bad_gradient, state)
+    assert integers.tolist() == [5, 5, 5]
     with pytest.raises(ValueError, match="one dtype"):
         nadam_step(x, np.ones(3), nadam_init(np.ones(3, np.float32)))
     assert x.tolist() == [1.0, 1.0, 1.0]
     assert state.iterations[0] == 0
+
+
+@pytest.mark.skipif(not is_jitted(nadam_step), reason="nothing is compiled with NUMBA_DISABLE_JIT")
+def test_complex_arrays_do_not_compile():
+    with pytest.raises(TypingError):
+        nadam_init(np.ones(3, complex))
 
 
 @pytest.mark.skipif(not is_jitted(nadam_step), reason="nothing is compiled with NUMBA_DISABLE_JIT")

@@ -137,9 +137,13 @@ def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent
 
 
 @needs_compiler
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the platform does not tell a process's threads")
-def test_a_raw_fork_that_imports_the_package_itself_is_serial_if_its_parent_used_threads():
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="the platform does not tell what was forked")
+@pytest.mark.parametrize(
+    "before_import", ["pass", "threading.Thread(target=time.sleep, args=(5,), daemon=True).start()"]
+)
+def test_a_raw_fork_that_imports_the_package_itself_is_serial_if_its_parent_used_threads(before_import):
     code = """
+    import threading, time
     import numba, numpy as np, os
 
     @numba.njit(parallel=True)
@@ -150,12 +154,14 @@ def test_a_raw_fork_that_imports_the_package_itself_is_serial_if_its_parent_used
     double(np.ones(10))
     child = os.fork()
     if child == 0:
+        exec(BEFORE_IMPORT)
         from nadam_numba import NAdam, jit
         p = np.ones(2**20)
         NAdam(p, learning_rate=0.5).step(p.copy())
         os._exit(1 if jit.use_threads(2**20) else 0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
+    code = f"BEFORE_IMPORT = {before_import!r}\n" + textwrap.dedent(code)
     assert run_python(code, NUMBA_NUM_THREADS="2").strip() == "0"
 
 

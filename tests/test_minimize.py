@@ -302,6 +302,8 @@ def test_schedule_that_ends_before_it_is_needed_no_more():
 def test_values_of_any_real_type_and_tuples_with_more_entries():
     assert minimize(lambda x: 10**20, [1.0], jac=lambda x: np.zeros(1)).fun == 1e20
     assert minimize(lambda x: Fraction(1, 2), [1.0], jac=lambda x: np.zeros(1)).fun == 0.5
+    assert minimize(sphere, [0.0, 1.0], jac=lambda x: [Fraction(0), 0]).success
+    assert minimize(lambda x: x[0] ** 2, [1.0], jac=lambda x: 2 * x[0], options={"learning_rate": 0.05}).success
     for wrap in (lambda f: f, njit):
         result = minimize(wrap(lambda x: (x[0] ** 2, 2.0 * x, 7)), [1.0], jac=True, options={"learning_rate": 0.05})
         assert result.success
@@ -558,15 +560,18 @@ def fun_of_shape(shape):
         ({"jac": 7}, ValueError, "jac=7"),
         ({"jac": np.zeros(2)}, ValueError, r"jac=array\(\[0., 0.\]\)"),
         ({"options": 5}, TypeError, "options=5"),
+        ({"options": 0, "method": "BFGS"}, TypeError, "options=0"),
         ({"jac": fun_of_shape(3)}, ValueError, r"gradient of shape \(3,\)"),
         ({"jac": fun_of_shape((1, 2))}, ValueError, r"gradient of shape \(1, 2\)"),
-        ({"jac": fun_of_shape(())}, ValueError, r"gradient of shape \(\)"),
-        ({"jac": lambda x: np.ones(2) * 1j}, TypeError, "gradient of dtype complex128"),
+        ({"jac": fun_of_shape(())}, ValueError, r"gradient of shape \(1,\)"),
+        ({"jac": lambda x: np.ones(2) * 1j}, ValueError, "jac returned .* must return real numbers"),
+        ({"jac": lambda x: [[1.0], [1.0, 2.0]]}, ValueError, "jac returned .* must return real numbers"),
         ({"jac": True}, ValueError, "must return a value and a gradient"),
         ({"fun": lambda x: x}, ValueError, "must return a real scalar"),
         ({"fun": lambda x: None}, ValueError, "returned None"),
         ({"fun": lambda x: 1j}, ValueError, "returned 1j"),
         ({"fun": lambda x: "1"}, ValueError, "returned '1'"),
+        ({"fun": lambda x: 10**400}, ValueError, "fun returned 1000"),
         ({"callback": 3}, TypeError, "callback=3"),
         ({"bounds": [(0, 1), (0, 1)]}, ValueError, "bounds="),
         ({"bounds": scipy.optimize.Bounds(0, 1)}, ValueError, "bounds="),
@@ -591,7 +596,7 @@ def test_bad_arguments(arguments, error, message):
 
 @needs_compiler
 def test_compiled_functions_must_return_what_compiled_loops_can_take():
-    with pytest.raises(ValueError, match="must return a real scalar"):
+    with pytest.raises(ValueError, match="is compiled and returned the array"):
         minimize(njit(lambda x: x[:1]), [1.0])
     with pytest.raises(TypeError, match="must be an array"):
         minimize(njit(lambda x: x[0]), [1.0], jac=njit(lambda x: (1.0,)))

@@ -144,6 +144,17 @@ def test_gradient_that_overlaps_the_parameter(shift, size):
     np.testing.assert_array_equal(p, expected)
 
 
+def test_parameter_that_changed_its_shape_leaves_everything_untouched():
+    params = [np.ones(4), np.ones((2, 3))]
+    optimizer = NAdam(params)
+    before = snapshot(optimizer)
+    params[1].resize((4, 3), refcheck=False)
+    with pytest.raises(ValueError, match=r"params\[1\] has shape \(4, 3\)"):
+        optimizer.step([np.ones(4), np.ones((4, 3))])
+    assert params[0].tolist() == [1.0] * 4
+    assert_unchanged(optimizer, before)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_parameter_that_became_read_only_leaves_everything_untouched(stride):
     params = [np.ones(4), np.ones(4)[::stride]]
@@ -330,6 +341,7 @@ def overlapping():
         ({"w": read_only()}, ValueError, r"params\['w'\] is read-only"),
         ([p := np.ones(3), p], ValueError, r"params\[0\] and params\[1\] share memory"),
         (overlapping(), ValueError, "share memory"),
+        (np.lib.stride_tricks.as_strided(np.zeros(1), (5,), (0,)), ValueError, r"params has strides \(0,\)"),
     ],
     ids=str,
 )

@@ -78,8 +78,8 @@ def minimize(
             Largest number of steps.
         gtol : float
             Stop when no component of the gradient is larger, at a point whose value is the best seen, to rounding. By
-            default 1e-6 (float32: 3.5e-4), or 6.1e-6 (float32: 4.9e-3) with forward differences, which are themselves
-            wrong by about that.
+            default 1e-6 (float32: 3.5e-4), or 6.1e-6 (float32: 4.9e-3) with forward differences, whose own error would
+            hide a smaller gradient.
         disp : bool, default False
             Print how the run ended.
 
@@ -217,7 +217,7 @@ def _start_vector(x0):
 
 
 def _default_gtol(dtype, exact_gradient):
-    """1e-6, or what rounding lets the gradient reach: a forward difference is itself wrong by about eps**(1/2)."""
+    """1e-6, or what rounding lets the gradient reach; a difference is wrong by eps**(1/2) times the curvature."""
     eps = float(np.finfo(dtype).eps)
     return max(1e-6, eps ** (1 / 2)) if exact_gradient else eps ** (1 / 3)
 

@@ -4,7 +4,6 @@ Each ``evaluate`` function below serves Python objectives as it stands and ``@nj
 user a fresh copy of x at every call and overwrites `gradient`.
 """
 
-import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -129,21 +128,34 @@ def _checked_pair(fun, x0):
 
 def _as_value(name, value, is_scalar_needed):
     """What an objective returned, as a float; compiled loops take scalars only, others arrays of one element too."""
-    if isinstance(value, numbers.Real):
-        return float(value)
-    array = np.asarray(value)
-    if array.size != 1 or array.dtype.kind not in "biuf" or (is_scalar_needed and isinstance(value, np.ndarray)):
+    if is_scalar_needed and isinstance(value, np.ndarray):
+        raise ValueError(f"{name} is compiled and returned the array {value!r}: it must return a real scalar")
+    array = _as_real_array(name, value)
+    if array.size != 1:
         raise ValueError(f"{name} returned {value!r}: it must return a real scalar")
     return float(array.item())
 
 
 def _as_gradient(name, gradient, x0, is_array_needed):
     """What a gradient function returned, as a contiguous array like `x0`; compiled loops take arrays only."""
-    array = np.asarray(gradient)
     if is_array_needed and not isinstance(gradient, np.ndarray):
         raise TypeError(f"{name} is compiled and returned the gradient {gradient!r}: it must be an array")
+    array = np.atleast_1d(_as_real_array(name, gradient))
     if array.shape != x0.shape:
         raise ValueError(f"{name} returned a gradient of shape {array.shape}: it must have the shape of x, {x0.shape}")
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} returned a gradient of dtype {array.dtype}: it must be real")
     return np.require(array, dtype=x0.dtype, requirements=("C", "W"))
+
+
+def _as_real_array(name, returned):
+    """What the user's function returned, as an array: real numbers of any of Python's or NumPy's kinds."""
+    if isinstance(returned, float):
+        return np.float64(returned)
+    try:
+        array = np.asarray(returned)
+        if array.dtype.kind == "O" and not any(number is None for number in array.flat):
+            array = array.astype(np.float64)  # fractions, decimals, large integers
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is None or array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} returned {returned!r}: it must return real numbers")
+    return array
