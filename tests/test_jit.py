@@ -26,6 +26,17 @@ STEP = """
         return p[0], p[-1]
 """
 
+START_THREADS = """
+    import numba, numpy as np
+
+    @numba.njit(parallel=True)
+    def double(x):
+        for i in numba.prange(x.size):
+            x[i] *= 2.0
+
+    double(np.ones(10))
+"""
+
 
 def run_python(code, cwd=None, **environment):
     """The standard output of a new interpreter; fails with its error output if it does."""
@@ -115,13 +126,10 @@ def test_a_forked_child_steps_after_its_parent_used_threads():
 @needs_compiler
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent_used_threads():
-    code = """
-    import multiprocessing, numba, numpy as np
-
-    @numba.njit(parallel=True)
-    def double(x):
-        for i in numba.prange(x.size):
-            x[i] *= 2.0
+    code = (
+        START_THREADS
+        + """
+    import multiprocessing
 
     def work(size):
         from nadam_numba import NAdam, jit
@@ -129,10 +137,10 @@ def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent
         NAdam(p, learning_rate=0.5).step(p.copy())
         return jit.use_threads(size), p[0]
 
-    double(np.ones(10))
     with multiprocessing.get_context("fork").Pool(1) as pool:
         print(pool.apply_async(work, (2**20,)).get(60))
     """
+    )
     assert run_python(code, NUMBA_NUM_THREADS="2").startswith("(False, ")
 
 
@@ -142,16 +150,10 @@ def test_a_forked_worker_that_imports_the_package_itself_is_serial_if_its_parent
     "before_import", ["pass", "threading.Thread(target=time.sleep, args=(5,), daemon=True).start()"]
 )
 def test_a_raw_fork_that_imports_the_package_itself_is_serial_if_its_parent_used_threads(before_import):
-    code = """
-    import threading, time
-    import numba, numpy as np, os
-
-    @numba.njit(parallel=True)
-    def double(x):
-        for i in numba.prange(x.size):
-            x[i] *= 2.0
-
-    double(np.ones(10))
+    code = (
+        START_THREADS
+        + """
+    import os, threading, time
     child = os.fork()
     if child == 0:
         exec(BEFORE_IMPORT)
@@ -161,24 +163,20 @@ def test_a_raw_fork_that_imports_the_package_itself_is_serial_if_its_parent_used
         os._exit(1 if jit.use_threads(2**20) else 0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
+    )
     code = f"BEFORE_IMPORT = {before_import!r}\n" + textwrap.dedent(code)
     assert run_python(code, NUMBA_NUM_THREADS="2").strip() == "0"
 
 
 @needs_compiler
 def test_threads_the_same_process_started_before_the_import_are_used():
-    code = """
-    import numba, numpy as np
-
-    @numba.njit(parallel=True)
-    def double(x):
-        for i in numba.prange(x.size):
-            x[i] *= 2.0
-
-    double(np.ones(10))
+    code = (
+        START_THREADS
+        + """
     from nadam_numba import jit
     print(jit.use_threads(2**20))
     """
+    )
     assert run_python(code, NUMBA_NUM_THREADS="2").strip() == "True"
 
 

@@ -311,7 +311,7 @@ def test_values_of_any_real_type_and_tuples_with_more_entries():
 
 @needs_compiler
 def test_objectives_in_object_mode_run_in_the_python_loop():
-    fun = jit_in_object_mode(forceobj=True)(lambda x: float(np.sum([value**2 for value in x.tolist()])))
+    fun = jit_in_object_mode(forceobj=True)(lambda x: float(np.dot(x.tolist(), x.tolist())))
     assert minimize(fun, [1.0], options={"learning_rate": 0.05}).success
 
 
