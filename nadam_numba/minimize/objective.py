@@ -128,6 +128,8 @@ def _checked_pair(fun, x0):
 
 def _as_value(name, value, is_scalar_needed):
     """What an objective returned, as a float; compiled loops take scalars only, others arrays of one element too."""
+    if isinstance(value, float):  # the common case, on the hot path of Python objectives
+        return float(value)
     if is_scalar_needed and isinstance(value, np.ndarray):
         raise ValueError(f"{name} is compiled and returned the array {value!r}: it must return a real scalar")
     array = _as_real_array(name, value)
@@ -148,8 +150,6 @@ def _as_gradient(name, gradient, x0, is_array_needed):
 
 def _as_real_array(name, returned):
     """What the user's function returned, as an array: real numbers of any of Python's or NumPy's kinds."""
-    if isinstance(returned, float):
-        return np.float64(returned)
     try:
         array = np.asarray(returned)
         if array.dtype.kind == "O" and not any(number is None for number in array.flat):
