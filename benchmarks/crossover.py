@@ -12,16 +12,22 @@ import numba
 import numpy as np
 
 from nadam_numba import cpu
+from nadam_numba.rule import Scalars
 
 REPETITIONS = 25
 SECONDS_PER_SAMPLE = 2e-3
-SCALARS = (1e-3, 0.9, 0.999, 1e-8, 0.5, 0.5, 2.0)
+SCALARS = Scalars(1e-3, 0.9, 0.999, 1e-8, 0.5, 0.5, 2.0)
+
+
+def step(update, arrays):
+    p, m, v, g = arrays
+    update(p, m, v, None, None, None, g, None, *SCALARS)
 
 
 def seconds_per_call(update, arrays, calls):
     begin = time.perf_counter()
     for _ in range(calls):
-        update(*arrays, *SCALARS)
+        step(update, arrays)
     return (time.perf_counter() - begin) / calls
 
 
@@ -30,7 +36,7 @@ def medians(dtype, size):
     arrays = [np.ones(size, dtype) for _ in range(4)]
     kernels = (cpu.update_serial, cpu.update_parallel)
     for update in kernels:
-        update(*arrays, *SCALARS)
+        step(update, arrays)
     calls = max(1, int(SECONDS_PER_SAMPLE / seconds_per_call(cpu.update_serial, arrays, 3)))
     samples = [[seconds_per_call(update, arrays, calls) for update in kernels] for _ in range(REPETITIONS)]
     return [statistics.median(column) for column in zip(*samples, strict=True)]

@@ -1,8 +1,9 @@
 """NAdam, the Adam optimizer with Nesterov momentum, compiled with Numba."""
 
 from nadam_numba import schedules
+from nadam_numba.checkpoint import load_checkpoint
 from nadam_numba.minimize import minimize
 from nadam_numba.optimizer import NAdam
 
-__all__ = ["NAdam", "minimize", "schedules"]
+__all__ = ["NAdam", "load_checkpoint", "minimize", "schedules"]
 __version__ = "0.1.0"

@@ -1,21 +1,27 @@
-"""Trees of NumPy arrays: an array, or lists, tuples and dicts of trees; checked, and matched with their gradients."""
+"""Trees of NumPy arrays: an array, None, or lists, tuples and dicts of trees; checked, and matched with gradients."""
 
 import bisect
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
+_ALLOWED_DTYPES = "float32, float64, complex64 or complex128"
 
-ArrayTree = np.ndarray | list | tuple | dict
+ArrayTree = np.ndarray | list | tuple | dict | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Leaf:
-    """One parameter array of a tree, and how its elements are laid out in one dimension."""
+    """One parameter array of a tree, and how its elements are laid out in one dimension.
+
+    A complex array is laid out as its real and imaginary parts in turn, which are independent parameters to the rule.
+    """
 
     name: str
+    path: str  # the keys and indices that lead to it, joined by "/"
     array: np.ndarray
     shape: tuple
     order: str  # "F" for Fortran-ordered arrays, whose elements are contiguous in that order; "C" for all others
@@ -27,48 +33,64 @@ class Leaf:
         if self.array.shape != self.shape:
             raise ValueError(f"{self.name} has shape {self.array.shape}: it had {self.shape} when it was handed over")
 
+    @property
+    def size(self):
+        """Number of real numbers."""
+        return self.array.size * (2 if self.array.dtype.kind == "c" else 1)
+
+    @property
+    def real_dtype(self):
+        """The dtype of its real numbers."""
+        return self.array.real.dtype
+
+    def is_of(self, array):
+        """Whether it is the leaf of this very array."""
+        array = np.asarray(array)
+        return _place(array) == _place(self.array)
+
     def flatten(self, array):
-        """The elements of `array`, of the leaf's shape, in the leaf's order: a view where its layout allows it."""
-        return np.ascontiguousarray(array.reshape(-1, order=self.order))
+        """The numbers of `array`, of the leaf's shape, in the leaf's order: a view where its layout allows it."""
+        return np.ascontiguousarray(array.reshape(-1, order=self.order)).view(self.real_dtype)
 
     def unflatten(self, elements):
-        """`elements` in the leaf's shape."""
-        return elements.reshape(self.shape, order=self.order)
+        """`elements` in the leaf's shape and dtype."""
+        return elements.view(self.array.dtype).reshape(self.shape, order=self.order)
 
 
-def parameter_tree(params):
+def parameter_tree(name, params):
     """A copy of the tree `params` with a checked `Leaf` in place of each array.
 
     Parameters
     ----------
-    params : array, or list, tuple or dict of trees
-        Writeable arrays of float32 or float64, of any shape and layout, none of which share memory.
+    name : str
+        How error messages call `params`.
+    params : array, None, or list, tuple or dict of trees
+        Writeable arrays of float32, float64 or their complex kin, of any shape and layout, none of which share memory.
 
     Raises
     ------
     TypeError
         If a leaf is not a NumPy array of these dtypes.
     ValueError
-        If there are no arrays, or one is read-only, repeats its elements or shares memory with another.
+        If there are no arrays, or one is read-only or repeats its elements.
     """
-    tree = _tree_of_leaves("params", params)
+    tree = _tree_of_leaves(name, params)
     if not leaves(tree):
-        raise ValueError(f"params={params!r} holds no arrays: at least one is needed")
-    _check_overlaps(leaves(tree))
+        raise ValueError(f"{name}={params!r} holds no arrays: at least one is needed")
     return tree
 
 
 def leaves(tree):
-    """The leaves of a parameter tree, in a list."""
+    """The leaves of a parameter tree, in a list; without those that are None."""
     if isinstance(tree, dict):
         return [leaf for subtree in tree.values() for leaf in leaves(subtree)]
     if isinstance(tree, list):
         return [leaf for subtree in tree for leaf in leaves(subtree)]
-    return [tree]
+    return [] if tree is None else [tree]
 
 
-def matching_arrays(name, values, tree):
-    """The arrays of `values`, in the order of the leaves of `tree`, whose structure, shapes and dtypes it has.
+def matching(name: str, values: ArrayTree, tree: ArrayTree, take: Callable) -> list:
+    """What `take` makes of each of `values`, in the order of the leaves of `tree`, whose structure they have.
 
     Parameters
     ----------
@@ -77,17 +99,44 @@ def matching_arrays(name, values, tree):
     values : array, or list, tuple or dict of such
     tree
         Made by `parameter_tree`, or a list of its leaves.
+    take : callable
+        ``take(name, value, leaf)``, such as `matching_array`.
 
     Raises
     ------
     TypeError
-        If a container stands where an array should, or the reverse, or a dtype differs.
+        If a container stands where an array should, or the reverse.
     ValueError
-        If lengths, keys or shapes differ.
+        If lengths or keys differ, or a value stands where there is no parameter.
     """
-    arrays = []
-    _match(name, values, tree, arrays)
-    return arrays
+    taken = []
+    _match(name, values, tree, take, taken)
+    return taken
+
+
+def matching_array(name, array, leaf):
+    """`array` if it has the shape and dtype of the leaf; TypeError or ValueError if not."""
+    # NumPy's reductions give scalars where a 0-d array is due.
+    if not isinstance(array, (np.ndarray, np.generic)):
+        raise TypeError(f"{name}={array!r} is a {type(array).__name__}: it must be a NumPy array")
+    if array.dtype != leaf.array.dtype:
+        raise TypeError(f"{name} has dtype {array.dtype}: its parameter has {leaf.array.dtype}")
+    if array.shape != leaf.shape:
+        raise ValueError(f"{name} has shape {array.shape}: its parameter has {leaf.shape}")
+    # Numba would compile the kernel once more for read-only arrays.
+    return np.asarray(array) if array.flags.writeable else np.array(array)
+
+
+def check_overlaps(tree_leaves):
+    """Raise ValueError if two leaves share memory."""
+    spans = sorted((*np.lib.array_utils.byte_bounds(leaf.array), number) for number, leaf in enumerate(tree_leaves))
+    for position, (_, end, number) in enumerate(spans):
+        following = position + 1
+        while following < len(spans) and spans[following][0] < end:
+            leaf, other = tree_leaves[number], tree_leaves[spans[following][2]]
+            if np.shares_memory(leaf.array, other.array):
+                raise ValueError(f"{leaf.name} and {other.name} share memory: each would be updated twice per step")
+            following += 1
 
 
 def memory_spans(tree_leaves):
@@ -106,12 +155,16 @@ def may_share_memory(array, spans):
     return beginning_before_its_end > 0 and furthest_ends[beginning_before_its_end - 1] > start
 
 
-def _tree_of_leaves(name, tree):
+def _tree_of_leaves(name, tree, path=()):
     if isinstance(tree, dict):
-        return {key: _tree_of_leaves(f"{name}[{key!r}]", subtree) for key, subtree in tree.items()}
+        return {key: _tree_of_leaves(f"{name}[{key!r}]", subtree, (*path, key)) for key, subtree in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return [_tree_of_leaves(f"{name}[{index}]", subtree) for index, subtree in enumerate(tree)]
-    return _leaf(name, tree)
+        return [_tree_of_leaves(f"{name}[{index}]", subtree, (*path, index)) for index, subtree in enumerate(tree)]
+    return None if tree is None else _leaf(name, tree, path)
+
+
+def _place(array):
+    return array.__array_interface__["data"], array.shape, array.strides, array.dtype
 
 
 def _check_writeable(name, array):
@@ -119,56 +172,36 @@ def _check_writeable(name, array):
         raise ValueError(f"{name} is read-only: parameters are updated in place")
 
 
-def _leaf(name, array):
+def _leaf(name, array, path):
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name}={array!r} is a {type(array).__name__}: it must be a NumPy array")
     if array.dtype not in DTYPES:
-        raise TypeError(f"{name} has dtype {array.dtype}: it must be float32 or float64")
+        raise TypeError(f"{name} has dtype {array.dtype}: it must be {_ALLOWED_DTYPES}")
     _check_writeable(name, array)
     repeats = any(stride == 0 and length > 1 for stride, length in zip(array.strides, array.shape, strict=True))
     if repeats and array.size:
         raise ValueError(f"{name} has strides {array.strides}: its elements must each have their own memory")
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    return Leaf(name, np.asarray(array), array.shape, order, array.flags.forc)
+    path = "/".join(map(str, path))
+    return Leaf(name, path, np.asarray(array), array.shape, order, array.flags.forc)
 
 
-def _check_overlaps(tree_leaves):
-    spans = sorted((*np.lib.array_utils.byte_bounds(leaf.array), number) for number, leaf in enumerate(tree_leaves))
-    for position, (_, end, number) in enumerate(spans):
-        following = position + 1
-        while following < len(spans) and spans[following][0] < end:
-            leaf, other = tree_leaves[number], tree_leaves[spans[following][2]]
-            if np.shares_memory(leaf.array, other.array):
-                raise ValueError(f"{leaf.name} and {other.name} share memory: each would be updated twice per step")
-            following += 1
-
-
-def _match(name, values, tree, arrays):
+def _match(name, values, tree, take, taken):
     if isinstance(tree, dict):
         if not isinstance(values, dict):
             raise TypeError(f"{name}={values!r} is a {type(values).__name__}: it must be a dict")
         if values.keys() != tree.keys():
             raise ValueError(f"{name} has the keys {list(values)}: it must have {list(tree)}")
         for key, subtree in tree.items():
-            _match(f"{name}[{key!r}]", values[key], subtree, arrays)
+            _match(f"{name}[{key!r}]", values[key], subtree, take, taken)
     elif isinstance(tree, list):
         if not isinstance(values, (list, tuple)):
             raise TypeError(f"{name}={values!r} is a {type(values).__name__}: it must be a list or tuple")
         if len(values) != len(tree):
             raise ValueError(f"{name} has {len(values)} entries: it must have {len(tree)}")
         for index, subtree in enumerate(tree):
-            _match(f"{name}[{index}]", values[index], subtree, arrays)
-    else:
-        arrays.append(_matching_array(name, values, tree.array))
-
-
-def _matching_array(name, array, parameter):
-    # NumPy's reductions give scalars where a 0-d array is due.
-    if not isinstance(array, (np.ndarray, np.generic)):
-        raise TypeError(f"{name}={array!r} is a {type(array).__name__}: it must be a NumPy array")
-    if array.dtype != parameter.dtype:
-        raise TypeError(f"{name} has dtype {array.dtype}: its parameter has {parameter.dtype}")
-    if array.shape != parameter.shape:
-        raise ValueError(f"{name} has shape {array.shape}: its parameter has {parameter.shape}")
-    # Numba would compile the kernel once more for read-only arrays.
-    return np.asarray(array) if array.flags.writeable else np.array(array)
+            _match(f"{name}[{index}]", values[index], subtree, take, taken)
+    elif tree is not None:
+        taken.append(take(name, values, tree))
+    elif values is not None:
+        raise ValueError(f"{name}={values!r}: it must be None, as its parameter is")

@@ -131,7 +131,11 @@ def _nadam_step(x, gradient, state):
         x,
         state.first_moment,
         state.second_moment,
+        None,
+        None,
+        None,
         gradient,
+        None,
         state.learning_rate[0],
         state.beta_1,
         state.beta_2,
@@ -139,6 +143,7 @@ def _nadam_step(x, gradient, state):
         gradient_weight,
         momentum_weight,
         second_moment_correction,
+        *rule.NEUTRAL,
     )
 
 

@@ -1,9 +1,11 @@
 """The hyperparameters of NAdam: their names, defaults and ranges, checked in one place."""
 
 import dataclasses
+import inspect
 import math
 import numbers
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -55,19 +57,74 @@ def _decay_rate(name, value):
     return real_number(name, value, "a number in [0, 1)", lambda v: 0.0 <= v < 1.0)
 
 
+def _positive_finite_or_none(name, value):
+    if value is None:
+        return None
+    return real_number(name, value, "None or a finite number > 0", lambda v: 0.0 < v < math.inf)
+
+
+def _fraction(name, value):
+    return real_number(name, value, "a number in [0, 1]", lambda v: 0.0 <= v <= 1.0)
+
+
+def true_or_false(name, value):
+    """Return `value` as a bool, or say that it must be one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: it must be True or False")
+    return bool(value)
+
+
+def integer_from(smallest, name, value):
+    """Return `value` as an int of at least `smallest`, or None, if it is that."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: it must be None or an integer >= {smallest}")
+    if value < smallest:
+        raise ValueError(f"{name}={value!r}: it must be None or an integer >= {smallest}")
+    return int(value)
+
+
+def one_of(choices, name, value):
+    """Return `value` if it is one of `choices`, or say which there are."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: it must be one of {', '.join(map(repr, choices))}")
+    return value
+
+
 def _rate_or_schedule(name, value):
     return value if callable(value) else nonnegative_finite(name, value)
 
 
+def _takes_the_step(function):
+    """Whether `function` can be called with the number of steps, rather than without arguments."""
+    try:
+        signature = inspect.signature(getattr(function, "py_func", function))
+    except (TypeError, ValueError):  # some builtins tell nothing
+        return True
+    try:
+        signature.bind(0)
+    except TypeError:
+        return False
+    return True
+
+
+def _check_fields(instance, checks):
+    for name, check in checks.items():
+        object.__setattr__(instance, name, check(name, getattr(instance, name)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Hyperparameters:
-    """A checked set of hyperparameters; the defaults are those of torch.optim.NAdam.
+    """A checked set of hyperparameters of the rule, which may differ between groups of parameters.
+
+    The defaults are those of torch.optim.NAdam.
 
     Parameters
     ----------
     learning_rate : float or callable
-        A finite number >= 0, or a schedule: a function of the number of steps already made (0 at the first step)
-        that returns one.
+        A finite number >= 0; a schedule, which is a function of the number of steps already made (0 at the first step)
+        that returns one; or a function without arguments that does.
     beta_1, beta_2 : float
         Decay rates of the first and second moment, in [0, 1).
     epsilon : float
@@ -75,6 +132,23 @@ class Hyperparameters:
     momentum_decay : float
         psi of the momentum schedule, >= 0; 4e-3 in torch and TensorFlow's legacy Nadam, 1 in Keras 3, ``inf`` (constant
         momentum) in optax.
+    weight_decay : float
+        Finite and >= 0. It is multiplied by the parameter and added to the gradient; or, if decoupled, the parameter is
+        multiplied by ``1 - learning_rate * weight_decay`` instead.
+    decoupled_weight_decay : bool
+        Which of the two.
+    nesterov : bool
+        Whether the momentum looks ahead; if not, the rule is Adam's.
+    amsgrad : bool
+        Divide by the root of the largest second moment so far.
+    maximize : bool
+        Go up instead of down.
+    clipvalue : float or None
+        Clip each element of the gradient to +- this number > 0.
+    clipnorm : float or None
+        Scale each array's gradient down to this norm > 0, after `clipvalue`.
+    epsilon_root : float
+        Added under the root of the second moment, finite and >= 0 (optax's ``eps_root``).
 
     Raises
     ------
@@ -89,15 +163,25 @@ class Hyperparameters:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     momentum_decay: float = 4e-3
+    weight_decay: float = 0.0
+    decoupled_weight_decay: bool = False
+    nesterov: bool = True
+    amsgrad: bool = False
+    maximize: bool = False
+    clipvalue: float | None = None
+    clipnorm: float | None = None
+    epsilon_root: float = 0.0
 
     def __post_init__(self):
-        for name, check in _CHECKS.items():
-            object.__setattr__(self, name, check(name, getattr(self, name)))
+        _check_fields(self, _HYPERPARAMETER_CHECKS)
+        # Asking for the signature takes longer than a step.
+        takes_step = callable(self.learning_rate) and _takes_the_step(self.learning_rate)
+        object.__setattr__(self, "_takes_step", takes_step)
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate after `step` steps, checked."""
         if callable(self.learning_rate):
-            rate = self.learning_rate(step)
+            rate = self.learning_rate(step) if self._takes_step else self.learning_rate()
             # What most schedules return needs no full check, which takes longer than a step.
             is_valid = type(rate) is float and 0.0 <= rate < math.inf
             return rate if is_valid else nonnegative_finite(f"learning_rate({step})", rate)
@@ -122,10 +206,65 @@ class Hyperparameters:
         return np.array(rates)
 
 
-_CHECKS = {
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Checked settings of a whole optimizer.
+
+    Parameters
+    ----------
+    global_clipnorm : float or None
+        Scale all gradients down together to this norm > 0, after the clipping of each.
+    use_ema : bool
+        Keep an exponential moving average of the parameters.
+    ema_momentum : float
+        Part of itself that the average keeps in each step, in [0, 1].
+    ema_overwrite_frequency : int or None
+        Overwrite the parameters by their averages every so many steps.
+    loss_scale_factor : float or None
+        What the loss was multiplied by; the gradients are divided by it.
+    gradient_accumulation_steps : int or None
+        Average the gradients of so many calls of ``step``, >= 2, before the parameters are updated.
+    nonfinite : {"propagate", "raise", "skip"}
+        What to do about gradients that are not finite.
+    lazy_sparse : bool
+        Whether a row-sparse gradient updates the rows it touches only.
+    """
+
+    global_clipnorm: float | None = None
+    use_ema: bool = False
+    ema_momentum: float = 0.99
+    ema_overwrite_frequency: int | None = None
+    loss_scale_factor: float | None = None
+    gradient_accumulation_steps: int | None = None
+    nonfinite: str = "propagate"
+    lazy_sparse: bool = False
+
+    def __post_init__(self):
+        _check_fields(self, _OPTION_CHECKS)
+
+
+_HYPERPARAMETER_CHECKS = {
     "learning_rate": _rate_or_schedule,
     "beta_1": _decay_rate,
     "beta_2": _decay_rate,
     "epsilon": nonnegative_finite,
     "momentum_decay": _nonnegative,
+    "weight_decay": nonnegative_finite,
+    "decoupled_weight_decay": true_or_false,
+    "nesterov": true_or_false,
+    "amsgrad": true_or_false,
+    "maximize": true_or_false,
+    "clipvalue": _positive_finite_or_none,
+    "clipnorm": _positive_finite_or_none,
+    "epsilon_root": nonnegative_finite,
+}
+_OPTION_CHECKS = {
+    "global_clipnorm": _positive_finite_or_none,
+    "use_ema": true_or_false,
+    "ema_momentum": _fraction,
+    "ema_overwrite_frequency": partial(integer_from, 1),
+    "loss_scale_factor": _positive_finite_or_none,
+    "gradient_accumulation_steps": partial(integer_from, 2),
+    "nonfinite": partial(one_of, ("propagate", "raise", "skip")),
+    "lazy_sparse": true_or_false,
 }

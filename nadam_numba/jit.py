@@ -27,12 +27,12 @@ from numba.extending import is_jitted
 PARALLEL_CROSSOVER = {"omp": 2**16, "tbb": 2**16, "workqueue": 2**20}
 
 
-def scalar(function):
-    """Compile a function of scalars that kernels and drivers inline."""
-    return numba.njit(error_model="numpy")(function)
+def scalar(function, **bound):
+    """Compile a function of scalars that kernels and drivers inline; `bound` as in `kernel`."""
+    return numba.njit(error_model="numpy")(_bind(function, bound))
 
 
-def kernel(function, *source_modules, parallel=False):
+def kernel(function, *source_modules, parallel=False, **bound):
     """Compile a loop over arrays that calls no user code: the kernels' flags, cached on disk.
 
     Parameters
@@ -43,13 +43,13 @@ def kernel(function, *source_modules, parallel=False):
         The modules whose functions it calls. Numba's cache notices an edit of the function's own file only.
     parallel : bool
         Compile to threads.
+    **bound : function
+        Compiled functions that stand for global names of `function`, as plain functions cannot be called.
     """
     # Numba files its cache under the qualified name and the file's contents, and ignores flags and callees there.
     # So each variant is a copy whose name tells them.
-    variant = "parallel" if parallel else "serial"
-    copy = types.FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
-    copy.__doc__ = function.__doc__
-    copy.__module__ = function.__module__
+    variant = "_".join(["parallel" if parallel else "serial", *(callee.__name__ for callee in bound.values())])
+    copy = _bind(function, bound)
     fingerprint = _fingerprint(source_modules)
     copy.__qualname__ = f"{function.__qualname__}_{variant}_{fingerprint}"
     dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(copy)
@@ -108,6 +108,16 @@ def _safe_threading_layer():
     # The workqueue layer aborts when two threads launch loops at once.
     is_safe = layer != "workqueue" or threading.current_thread() is threading.main_thread()
     return layer if is_safe else None
+
+
+def _bind(function, bound):
+    """A copy of `function` that finds other functions under some of its global names."""
+    names = {**function.__globals__, **bound} if bound else function.__globals__
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    copy.__doc__ = function.__doc__
+    copy.__module__ = function.__module__
+    copy.__qualname__ = function.__qualname__
+    return copy
 
 
 class _Cache(FunctionCache):

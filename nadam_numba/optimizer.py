@@ -1,59 +1,146 @@
 """The stateful optimizer: steps arrays in place, given their gradients."""
 
 import dataclasses
-import operator
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import numpy as np
 
-from nadam_numba import cpu, rule
+from nadam_numba import checkpoint
 from nadam_numba.arrays import (
     ArrayTree,
+    check_overlaps,
     leaves,
-    matching_arrays,
-    may_share_memory,
+    matching,
+    matching_array,
     memory_spans,
     parameter_tree,
 )
-from nadam_numba.hyperparameters import Hyperparameters, Schedule, real_number
+from nadam_numba.dialects import NATIVE, Dialect
+from nadam_numba.gradients import gradient_of, is_finite
+from nadam_numba.groups import ParameterGroup, check_group, is_list_of_groups
+from nadam_numba.hooks import Hooks, RemovableHandle
+from nadam_numba.hyperparameters import Hyperparameters, Options, Schedule
+from nadam_numba.state import (
+    check_keys,
+    check_length,
+    checked_count,
+    checked_hyperparameters,
+    checked_leaf,
+    checked_options,
+    checked_overrides,
+    hyperparameters_as_data,
+    leaf_as_data,
+)
+from nadam_numba.update import LeafState, accumulate_arrays, move_averages, update_arrays
 
-_STATE_KEYS = ("iterations", "mu_product", "hyperparameters", "first_moments", "second_moments")
+_STATE_KEYS = ("iterations", "micro_steps", "hyperparameters", "options", "param_groups", "leaves")
+_DEFAULTS = {**vars(Hyperparameters()), **vars(Options())}
+_ALWAYS_TOLD = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay")
+
+
+def _fields(instance):
+    """A dataclass's fields by name, as they are: dataclasses.asdict would copy the user's schedule."""
+    return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+
+
+def _hyperparameter(name):
+    """A property that reads and sets one of the hyperparameters that all groups share."""
+
+    def get(self):
+        return getattr(self._hyperparameters, name)
+
+    def set_(self, value):
+        self._set_hyperparameters(dataclasses.replace(self._hyperparameters, **{name: value}))
+
+    return property(get, set_, doc=f"`{name}` of all groups that have none of their own; may be set between steps.")
 
 
 class NAdam:
     """NAdam (Adam with Nesterov momentum) on NumPy arrays, updated in place.
 
     With the default hyperparameters it reproduces torch.optim.NAdam; ``momentum_decay=1`` is Keras 3's Nadam and
-    ``momentum_decay=inf`` optax.nadam, whose other defaults differ.
+    ``momentum_decay=inf`` optax.nadam, whose other defaults differ. `nadam_numba.compat` has each peer's own interface,
+    with its numbers to the last digits.
 
     Parameters
     ----------
-    params : ndarray, or list, tuple or dict of such, nested at will
-        The arrays to update: float32 or float64, writeable, of any shape and layout. They are kept by reference.
+    params : ndarray, or list, tuple or dict of such, nested at will; or list of dicts
+        The arrays to update: float32, float64, complex64 or complex128, writeable, of any shape and layout. They are
+        kept by reference. None may stand where there is nothing to update. A list of dicts ``{"params": ...}`` makes
+        groups; each dict may set those hyperparameters below that are marked (*) for its group.
     learning_rate : float or callable, optional
-        A finite number >= 0, or a schedule: a function of the number of steps already made, 0 at the first.
+        (*) A finite number >= 0; a schedule, which is a function of the number of steps already made, 0 at the first
+        (see `nadam_numba.schedules`); or a function without arguments.
     beta_1, beta_2 : float, optional
-        Decay rates of the first and second moment of the gradients, in [0, 1).
+        (*) Decay rates of the first and second moment of the gradients, in [0, 1).
     epsilon : float, optional
-        Added to the root of the second moment, finite and >= 0.
+        (*) Added to the root of the second moment, finite and >= 0.
     momentum_decay : float, optional
-        Speed at which the momentum coefficient grows from ``beta_1 / 2`` to `beta_1`, >= 0.
+        (*) Speed at which the momentum coefficient grows from ``beta_1 / 2`` to `beta_1`, >= 0.
+    weight_decay : float, optional
+        (*) Finite and >= 0. ``weight_decay * parameter`` is added to the gradient, after clipping.
+    decoupled_weight_decay : bool, optional
+        (*) Multiply the parameter by ``1 - learning_rate * weight_decay`` instead.
+    nesterov : bool, optional
+        (*) False makes the rule Adam's.
+    amsgrad : bool, optional
+        (*) Divide by the root of the largest second moment so far.
+    maximize : bool, optional
+        (*) Go up instead of down.
+    clipvalue : float, optional
+        (*) Clip each element of the gradient to +- this number > 0.
+    clipnorm : float, optional
+        (*) Then scale each array's gradient down to this norm > 0.
+    global_clipnorm : float, optional
+        Then scale all gradients down together to this norm > 0. If the norm is not finite, all become NaN.
+    use_ema : bool, optional
+        Keep an exponential moving average of each parameter, as Keras 3 does: it starts at the value after the first
+        step, and moves in each call of `step`. `finalize` overwrites the parameters by their averages.
+    ema_momentum : float, optional
+        Part of itself that the average keeps in each step, in [0, 1].
+    ema_overwrite_frequency : int, optional
+        Overwrite the parameters by their averages every so many steps, too.
+    loss_scale_factor : float, optional
+        What the loss was multiplied by, > 0; the gradients are divided by it. See `scale_loss`.
+    gradient_accumulation_steps : int, optional
+        Average the gradients of so many calls of `step`, >= 2, before the parameters are updated.
+    nonfinite : {"propagate", "raise", "skip"}, optional
+        What to do if a gradient has an element that is not finite: let it spoil parameters and state, as the peers do;
+        raise FloatingPointError; or return from `step` as if it had not been called.
+    epsilon_root : float, optional
+        (*) Added under the root of the second moment, finite and >= 0 (optax's ``eps_root``).
+    lazy_sparse : bool, optional
+        Whether a row-sparse gradient updates the rows it touches only, and their state, in time proportional to their
+        number. By default the other rows have gradient 0, so that the result is that of a dense gradient.
 
     Raises
     ------
     TypeError
-        If a leaf is not a float32 or float64 array, or a hyperparameter not a number.
+        If a leaf is not an array of these dtypes, or a hyperparameter of another type than above.
     ValueError
         If there are no arrays, one is read-only, repeats its elements or shares memory with another, or a
         hyperparameter is out of range.
 
     Notes
     -----
-    Non-finite gradients propagate into parameters and state, as in the peers. The state is two arrays of each
-    parameter's size and dtype.
+    The state is two arrays of each parameter's size and dtype, and one more for each of amsgrad, the moving average
+    and accumulation. Each step passes over memory once, and over the gradients once more where a norm is needed or
+    `nonfinite` asks for a check; a row-sparse gradient that is not lazy takes another array of the parameter's size for
+    the time of the step.
+
+    The real and imaginary parts of a complex array are independent parameters; its gradient is, as in torch, the
+    derivative by the real part plus i times the one by the imaginary part.
+
+    An array whose gradient is None is left alone, without decay; it has a count of steps of its own, as in torch.
 
     References
     ----------
-    T. Dozat, "Incorporating Nesterov Momentum into Adam", ICLR workshop 2016.
+    T. Dozat, "Incorporating Nesterov Momentum into Adam", ICLR workshop 2016. I. Loshchilov, F. Hutter, "Decoupled
+    Weight Decay Regularization", ICLR 2019. S. J. Reddi, S. Kale, S. Kumar, "On the Convergence of Adam and Beyond",
+    ICLR 2018 (amsgrad).
 
     Examples
     --------
@@ -70,7 +157,30 @@ class NAdam:
     ...     optimizer.step({"slope": np.mean(2 * residual * x), "intercept": np.mean(2 * residual)})
     >>> round(float(params["slope"]), 3), round(float(params["intercept"]), 3)
     (3.0, 1.0)
+
+    Groups with their own hyperparameters, which may be changed later:
+
+    >>> weights, bias = np.ones((3, 2)), np.zeros(2)
+    >>> optimizer = NAdam([{"params": weights, "weight_decay": 0.01}, {"params": bias}], decoupled_weight_decay=True)
+    >>> optimizer.step([np.ones((3, 2)), np.ones(2)])
+    >>> optimizer.learning_rate = 1e-4
+    >>> optimizer.param_groups[0]["weight_decay"] = 0.0
     """
+
+    # No other attributes: a mistyped hyperparameter is an error.
+    __slots__ = (
+        "__weakref__",
+        "_dialect",
+        "_groups",
+        "_has_groups",
+        "_hyperparameters",
+        "_iterations",
+        "_micro_steps",
+        "_options",
+        "_post_hooks",
+        "_pre_hooks",
+        "_spans",
+    )
 
     def __init__(
         self,
@@ -81,42 +191,117 @@ class NAdam:
         epsilon: float = 1e-8,
         *,
         momentum_decay: float = 4e-3,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        nesterov: bool = True,
+        amsgrad: bool = False,
+        maximize: bool = False,
+        clipvalue: float | None = None,
+        clipnorm: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        nonfinite: str = "propagate",
+        epsilon_root: float = 0.0,
+        lazy_sparse: bool = False,
     ):
-        self._hyperparameters = Hyperparameters(learning_rate, beta_1, beta_2, epsilon, momentum_decay)
-        self._tree = parameter_tree(params)
-        self._leaves = leaves(self._tree)
-        self._spans = memory_spans(self._leaves)
+        hyperparameters = Hyperparameters(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            momentum_decay=momentum_decay,
+            weight_decay=weight_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
+            nesterov=nesterov,
+            amsgrad=amsgrad,
+            maximize=maximize,
+            clipvalue=clipvalue,
+            clipnorm=clipnorm,
+            epsilon_root=epsilon_root,
+        )
+        options = Options(
+            global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            nonfinite=nonfinite,
+            lazy_sparse=lazy_sparse,
+        )
+        self._start(params, hyperparameters, options, NATIVE)
+
+    @classmethod
+    def _with_dialect(
+        cls, params: ArrayTree, hyperparameters: Hyperparameters, options: Options, dialect: Dialect
+    ) -> "NAdam":
+        """An optimizer that speaks a peer's dialect."""
+        optimizer = cls.__new__(cls)
+        optimizer._start(params, hyperparameters, options, dialect)
+        return optimizer
+
+    def _start(self, params, hyperparameters, options, dialect):
+        self._hyperparameters = hyperparameters
+        self._options = options
+        self._dialect = dialect
+        self._has_groups = is_list_of_groups(params)
+        self._groups = []
         self._iterations = 0
-        self._mu_product = 1.0
-        self._first_moments = [np.zeros(leaf.array.size, leaf.array.dtype) for leaf in self._leaves]
-        self._second_moments = [np.zeros(leaf.array.size, leaf.array.dtype) for leaf in self._leaves]
+        self._micro_steps = 0
+        self._pre_hooks, self._post_hooks = Hooks(), Hooks()
+        if self._has_groups:
+            groups = [self._group(f"params[{index}]", group) for index, group in enumerate(params)]
+        else:
+            groups = [ParameterGroup(params, parameter_tree("params", params), {}, hyperparameters)]
+        self._add_groups(groups)
 
     @property
     def iterations(self) -> int:
-        """Number of steps made."""
+        """Number of updates made."""
         return self._iterations
 
     @property
+    def param_groups(self) -> list[ParameterGroup]:
+        """The groups of parameters: dicts whose hyperparameters may be set between steps."""
+        return list(self._groups)
+
+    @property
     def hyperparameters(self) -> Hyperparameters:
-        """All hyperparameters, read-only."""
+        """The hyperparameters of all groups that have none of their own, read-only."""
         return self._hyperparameters
 
     @property
-    def learning_rate(self) -> float | Schedule:
-        """The learning rate, a float or a schedule; may be set between steps."""
-        return self._hyperparameters.learning_rate
+    def options(self) -> Options:
+        """The settings of the whole optimizer, read-only."""
+        return self._options
 
-    @learning_rate.setter
-    def learning_rate(self, value: float | Schedule) -> None:
-        self._hyperparameters = dataclasses.replace(self._hyperparameters, learning_rate=value)
+    learning_rate = _hyperparameter("learning_rate")
+    beta_1 = _hyperparameter("beta_1")
+    beta_2 = _hyperparameter("beta_2")
+    epsilon = _hyperparameter("epsilon")
+    momentum_decay = _hyperparameter("momentum_decay")
+    weight_decay = _hyperparameter("weight_decay")
+    decoupled_weight_decay = _hyperparameter("decoupled_weight_decay")
+    nesterov = _hyperparameter("nesterov")
+    amsgrad = _hyperparameter("amsgrad")
+    maximize = _hyperparameter("maximize")
+    clipvalue = _hyperparameter("clipvalue")
+    clipnorm = _hyperparameter("clipnorm")
+    epsilon_root = _hyperparameter("epsilon_root")
 
     def step(self, grads: ArrayTree) -> None:
         """Update the parameters in place, once.
 
         Parameters
         ----------
-        grads : ndarray, or list, tuple or dict of such
-            The gradients, in the structure, shapes and dtypes of the parameters; never written.
+        grads : ndarray, or list, tuple or dict of such; or list with one such per group
+            The gradients, in the structure, shapes and dtypes of the parameters; never written. None leaves an array
+            alone. A row-sparse gradient is a tuple ``(indices, rows)``, where row ``indices[k]`` of the parameter has
+            the gradient ``rows[k]``, those of one index being summed, or a scipy.sparse matrix or array.
 
         Raises
         ------
@@ -124,33 +309,104 @@ class NAdam:
             If structure, shape or dtype of a gradient differ from its parameter's, a parameter has become read-only or
             changed its shape, or a schedule returns no finite number >= 0. Parameters and state are then unchanged, as
             they are after an exception in a schedule.
+        FloatingPointError
+            If a gradient is not finite and ``nonfinite="raise"``; with the same promise.
         """
-        hyper = self._hyperparameters
-        learning_rate = hyper.learning_rate_at(self._iterations)
+        grads = self._pre_hooks.before(self, grads)
+        learning_rates = [group.hyperparameters.learning_rate_at(self._iterations) for group in self._groups]
         gradients = self._gradients(grads)
-        # Uncompiled, it saves the call; the compiled form gives the same bits.
-        mu_product, *coefficients = rule.step_coefficients(
-            self._iterations + 1, self._mu_product, hyper.beta_1, hyper.beta_2, hyper.momentum_decay
-        )
-        for leaf, gradient, first_moment, second_moment in zip(
-            self._leaves, gradients, self._first_moments, self._second_moments, strict=True
-        ):
-            elements = leaf.flatten(leaf.array)
-            cpu.update_for(elements.size)(
-                elements,
-                first_moment,
-                second_moment,
-                gradient,
-                learning_rate,
-                hyper.beta_1,
-                hyper.beta_2,
-                hyper.epsilon,
-                *coefficients,
+        if self._accepts(gradients):
+            self._advance(gradients, learning_rates)
+        self._post_hooks.after(self, grads)
+
+    def finalize(self) -> None:
+        """Overwrite the parameters by their averages; without ``use_ema`` or before the first step, do nothing."""
+        if self._options.use_ema and self._iterations:
+            for state in self._states:
+                state.leaf.check()
+            for state in self._states:
+                state.leaf.array[...] = state.leaf.unflatten(state.average)
+
+    def scale_loss(self, loss):
+        """`loss` times `loss_scale_factor`, if there is one: what to differentiate in low precision."""
+        factor = self._options.loss_scale_factor
+        return loss if factor is None else loss * factor
+
+    def add_param_group(self, group: Mapping) -> None:
+        """Add parameters, which `step` then expects the gradients of as a further entry of its list.
+
+        Parameters
+        ----------
+        group : dict
+            The key "params" as in the class, and hyperparameters of its own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in the class; or if the optimizer was made without groups. The optimizer is then unchanged.
+        """
+        if not self._has_groups:
+            raise ValueError(
+                f"group={group!r}: this optimizer was made without groups, and its gradients have no place for one: "
+                "it must be made with params=[{'params': ...}]"
             )
-            if not leaf.is_contiguous:
-                leaf.array[...] = leaf.unflatten(elements)
-        self._iterations += 1
-        self._mu_product = mu_product
+        self._add_groups([self._group(f"group {len(self._groups)}", group)])
+
+    def exclude_from_weight_decay(
+        self, arrays: Iterable[np.ndarray] | None = None, names: Iterable[str] | None = None
+    ) -> None:
+        """Exempt arrays from weight decay.
+
+        Parameters
+        ----------
+        arrays : iterable of ndarray, optional
+            Arrays among the parameters.
+        names : iterable of str, optional
+            Regular expressions. An array is exempt if one is found in its name: the keys and indices that lead to it
+            in its tree, joined by "/".
+
+        Raises
+        ------
+        ValueError
+            If one of `arrays` is not among the parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from nadam_numba import NAdam
+        >>> params = {"dense": {"kernel": np.ones((2, 2)), "bias": np.ones(2)}}
+        >>> optimizer = NAdam(params, weight_decay=0.1)
+        >>> optimizer.exclude_from_weight_decay(names=["bias$"])
+        """
+        excluded = []
+        for number, array in enumerate(arrays or ()):
+            found = [state for state in self._states if state.leaf.is_of(array)]
+            if not found:
+                raise ValueError(f"arrays[{number}]={array!r}: it must be one of the parameters")
+            excluded += found
+        patterns = [re.compile(name) for name in names or ()]
+        for state in self._states:
+            if state in excluded or any(pattern.search(state.leaf.path) for pattern in patterns):
+                state.is_decayed = False
+
+    def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` before each step, where `args` is ``(grads,)``.
+
+        Parameters
+        ----------
+        hook : callable
+            It returns None, or ``(args, kwargs)`` to step with instead.
+
+        Returns
+        -------
+        RemovableHandle
+            Its method ``remove()`` ends it. Hooks are neither copied nor pickled, as in torch.
+        """
+        return self._pre_hooks.add(hook)
+
+    def register_step_post_hook(self, hook: Callable) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` after each step; as `register_step_pre_hook`."""
+        return self._post_hooks.add(hook)
 
     def state_dict(self) -> dict:
         """A copy of the state: all that is needed, besides the parameters, to go on with the same bits.
@@ -158,25 +414,26 @@ class NAdam:
         Returns
         -------
         dict
-            ``iterations`` (int), ``mu_product`` (float), ``hyperparameters`` (dict of floats; ``learning_rate`` is
-            None if it is a schedule, which is code and not state), and ``first_moments``, ``second_moments``: lists of
-            arrays in the order and shapes of the parameters.
+            ``iterations`` (int), ``micro_steps`` (int, calls of `step` since the last update), ``hyperparameters`` and
+            ``options`` (dicts of numbers), ``param_groups`` (a dict of its own hyperparameters for each) and ``leaves``
+            (a dict for each array, with its ``iterations``, ``mu_product``, ``is_decayed``, and arrays in its shape or
+            None). A learning rate that is a function is None, unless it is one of `nadam_numba.schedules`: code is not
+            state.
         """
-        hyperparameters = dict(vars(self._hyperparameters))
-        if callable(self.learning_rate):
-            hyperparameters["learning_rate"] = None
         return {
             "iterations": self._iterations,
-            "mu_product": self._mu_product,
-            "hyperparameters": hyperparameters,
-            "first_moments": self._unflattened(self._first_moments),
-            "second_moments": self._unflattened(self._second_moments),
+            "micro_steps": self._micro_steps,
+            "hyperparameters": hyperparameters_as_data(_fields(self._hyperparameters)),
+            "options": _fields(self._options),
+            "param_groups": [hyperparameters_as_data(group.overrides) for group in self._groups],
+            "leaves": [leaf_as_data(state) for state in self._states],
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Take over a state made by `state_dict`, hyperparameters included; the arrays are copied.
+        """Take over a state made by `state_dict`, hyperparameters and options included; the arrays are copied.
 
-        A learning rate of None keeps this optimizer's own.
+        A learning rate of None keeps this optimizer's own. Parameters are not touched, even if `state_dict` is what
+        `load_checkpoint` returns, which has them, too.
 
         Raises
         ------
@@ -184,69 +441,190 @@ class NAdam:
             If an entry is missing, unknown, out of range, or does not fit the parameters. The optimizer is then
             unchanged.
         """
-        _check_keys("state_dict", state_dict, _STATE_KEYS)
-        iterations = _iterations(state_dict["iterations"])
-        mu_product = real_number(
-            "state_dict['mu_product']", state_dict["mu_product"], "a number in [0, 1]", lambda v: 0.0 <= v <= 1.0
+        if isinstance(state_dict, Mapping):
+            state_dict = {key: value for key, value in state_dict.items() if key != "params"}
+        check_keys("state_dict", state_dict, _STATE_KEYS)
+        counts = [checked_count(f"state_dict[{key!r}]", state_dict[key]) for key in ("iterations", "micro_steps")]
+        hyperparameters = checked_hyperparameters(
+            "state_dict['hyperparameters']", state_dict["hyperparameters"], self.learning_rate
         )
-        hyperparameters = state_dict["hyperparameters"]
-        fields = [field.name for field in dataclasses.fields(Hyperparameters)]
-        _check_keys("state_dict['hyperparameters']", hyperparameters, fields)
-        if hyperparameters["learning_rate"] is None:
-            hyperparameters = {**hyperparameters, "learning_rate": self.learning_rate}
-        hyperparameters = Hyperparameters(**hyperparameters)
-        first_moments = self._flattened("first_moments", state_dict)
-        second_moments = self._flattened("second_moments", state_dict)
-        for index, moment in enumerate(second_moments):
-            if (moment < 0.0).any():
-                raise ValueError(
-                    f"state_dict['second_moments'][{index}] has the element {moment.min()}: means of squares are >= 0"
-                )
+        options = checked_options("state_dict['options']", state_dict["options"])
+        micro_steps = options.gradient_accumulation_steps or 1
+        if counts[1] >= micro_steps:
+            raise ValueError(f"state_dict['micro_steps']={counts[1]}: it must be less than {micro_steps}")
+        check_length("state_dict['param_groups']", state_dict["param_groups"], len(self._groups))
+        overrides = []
+        for index, (group, data) in enumerate(zip(self._groups, state_dict["param_groups"], strict=True)):
+            name = f"state_dict['param_groups'][{index}]"
+            overrides.append(checked_overrides(name, data, group.hyperparameters.learning_rate))
+            check_group(name, {"params": None, **overrides[-1]})
+            dataclasses.replace(hyperparameters, **overrides[-1])
+        check_length("state_dict['leaves']", state_dict["leaves"], len(self._states))
+        leaf_states = [
+            checked_leaf(f"state_dict['leaves'][{index}]", data, state.leaf, options)
+            for index, (state, data) in enumerate(zip(self._states, state_dict["leaves"], strict=True))
+        ]
 
-        self._iterations = iterations
-        self._mu_product = mu_product
+        self._iterations, self._micro_steps = counts
         self._hyperparameters = hyperparameters
-        self._first_moments = first_moments
-        self._second_moments = second_moments
+        self._options = options
+        for group, own in zip(self._groups, overrides, strict=True):
+            group.overrides = own
+            group.set_defaults(hyperparameters)
+            group.states, leaf_states = leaf_states[: len(group.states)], leaf_states[len(group.states) :]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write parameters and state to a file, from which `load` goes on with the same bits.
+
+        The file holds arrays and JSON, in NumPy's npz format. An existing one is replaced at once or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        checkpoint.save(path, {"params": [state.leaf.array for state in self._states], **self.state_dict()})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, params: ArrayTree, learning_rate: float | Schedule | None = None) -> "NAdam":
+        """An optimizer of `params` that goes on where `save` was called.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file written by `save`.
+        params : array tree, or list of dicts
+            In the structure, shapes and dtypes of those that were saved; overwritten by the saved values. Of dicts that
+            make groups, only the key "params" counts.
+        learning_rate : float or callable, optional
+            In place of one that was a function, if that is not one of `nadam_numba.schedules`: files hold no code.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        CheckpointError
+            If it is damaged, of another version, or no checkpoint. It is a ValueError.
+        TypeError, ValueError
+            If it does not fit `params`, or a learning rate is missing. `params` is then unchanged.
+
+        Examples
+        --------
+        >>> import numpy as np, pathlib, tempfile
+        >>> from nadam_numba import NAdam
+        >>> optimizer = NAdam(np.ones(3), amsgrad=True)
+        >>> optimizer.step(np.ones(3))
+        >>> params = np.zeros(3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     optimizer.save(pathlib.Path(folder) / "checkpoint.npz")
+        ...     optimizer = NAdam.load(pathlib.Path(folder) / "checkpoint.npz", params)
+        >>> optimizer.iterations, optimizer.amsgrad, bool((params < 1.0).all())
+        (1, True, True)
+        """
+        state_dict = checkpoint.load_checkpoint(path)
+        values = state_dict.pop("params", None)
+        settings = [state_dict.get("hyperparameters", {}), *state_dict.get("param_groups", ())]
+        if learning_rate is None and any(data.get("learning_rate", 0.0) is None for data in settings):
+            raise ValueError("learning_rate=None: the one saved was a function, so that it must be given again")
+        if is_list_of_groups(params):
+            params = [{"params": group["params"]} for group in params]
+        optimizer = cls(params) if learning_rate is None else cls(params, learning_rate)
+        leaves_ = [state.leaf for state in optimizer._states]
+        arrays = matching("checkpoint['params']", values, leaves_, matching_array)
+        optimizer.load_state_dict(state_dict)
+        for leaf, array in zip(leaves_, arrays, strict=True):
+            leaf.array[...] = array
+        return optimizer
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self._hyperparameters).items())
-        return f"NAdam({len(self._leaves)} arrays, {arguments}, iterations={self._iterations})"
+        settings = {**_fields(self._hyperparameters), **_fields(self._options)}
+        told = ", ".join(
+            f"{name}={value!r}" for name, value in settings.items() if name in _ALWAYS_TOLD or value != _DEFAULTS[name]
+        )
+        groups = f" in {len(self._groups)} groups" if self._has_groups else ""
+        return f"NAdam({len(self._states)} arrays{groups}, {told}, iterations={self._iterations})"
+
+    def __getstate__(self):
+        """What is copied and pickled: all but the hooks, which are often not to be pickled."""
+        names = [name for name in self.__slots__ if name not in ("__weakref__", "_pre_hooks", "_post_hooks", "_spans")]
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state):
         """Take over a pickled or copied optimizer, whose arrays lie elsewhere in memory now."""
-        self.__dict__.update(state)
-        self._spans = memory_spans(self._leaves)
+        for name, value in state.items():
+            setattr(self, name, value)
+        self._pre_hooks, self._post_hooks = Hooks(), Hooks()
+        self._spans = memory_spans([state.leaf for state in self._states])
+
+    @property
+    def _states(self) -> list[LeafState]:
+        return [state for group in self._groups for state in group.states]
+
+    def _group(self, name, group):
+        """A new group, checked."""
+        check_group(name, group)
+        overrides = {key: value for key, value in group.items() if key != "params"}
+        tree = parameter_tree(f"{name}['params']", group["params"])
+        return ParameterGroup(group["params"], tree, overrides, self._hyperparameters)
+
+    def _add_groups(self, groups):
+        known = [state.leaf for state in self._states]
+        all_leaves = known + [leaf for group in groups for leaf in leaves(group.tree)]
+        check_overlaps(all_leaves)
+        for group in groups:
+            group.states = [LeafState.fresh(leaf, self._options) for leaf in leaves(group.tree)]
+        self._groups += groups
+        self._spans = memory_spans(all_leaves)
+
+    def _set_hyperparameters(self, hyperparameters):
+        self._hyperparameters = hyperparameters
+        for group in self._groups:
+            group.set_defaults(hyperparameters)
 
     def _gradients(self, grads):
-        """The elements of each gradient, checked; copied where a step could overwrite them before they are read."""
-        for leaf in self._leaves:
-            leaf.check()
-        arrays = matching_arrays("grads", grads, self._tree)
-        gradients = [leaf.flatten(array) for leaf, array in zip(self._leaves, arrays, strict=True)]
-        return [gradient.copy() if may_share_memory(gradient, self._spans) else gradient for gradient in gradients]
+        """The gradient of each array, checked: None, its elements, or rows."""
+        for state in self._states:
+            state.leaf.check()
+        tree = [group.tree for group in self._groups] if self._has_groups else self._groups[0].tree
+        return matching("grads", grads, tree, partial(gradient_of, spans=self._spans))
 
-    def _unflattened(self, moments):
-        return [leaf.unflatten(moment).copy() for leaf, moment in zip(self._leaves, moments, strict=True)]
+    def _accepts(self, gradients):
+        """Whether the step is made; FloatingPointError if a gradient is not finite and that is to be told."""
+        if self._options.nonfinite == "propagate":
+            return True
+        for state, gradient in zip(self._states, gradients, strict=True):
+            if gradient is not None and not is_finite(gradient):
+                if self._options.nonfinite == "raise":
+                    raise FloatingPointError(f"the gradient of {state.leaf.name} has elements that are not finite")
+                return False
+        return True
 
-    def _flattened(self, key, state_dict):
-        arrays = matching_arrays(f"state_dict[{key!r}]", state_dict[key], self._leaves)
-        return [leaf.flatten(np.array(array)) for leaf, array in zip(self._leaves, arrays, strict=True)]
-
-
-def _check_keys(name, mapping, keys):
-    if not isinstance(mapping, dict):
-        raise TypeError(f"{name}={mapping!r} is a {type(mapping).__name__}: it must be a dict")
-    if set(mapping) != set(keys):
-        raise ValueError(f"{name} has the keys {list(mapping)}: it must have {list(keys)}")
-
-
-def _iterations(value):
-    message = f"state_dict['iterations']={value!r}: it must be an integer in [0, 2**53]"
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise TypeError(message) from None
-    if not 0 <= value <= 2**53:  # beyond that, counting in float64 would stand still
-        raise ValueError(message)
-    return value
+    def _advance(self, gradients, learning_rates):
+        """Make a step, or a micro-step, with checked gradients and a learning rate for each group."""
+        options = self._options
+        micro_steps = options.gradient_accumulation_steps or 1
+        is_update = self._micro_steps + 1 == micro_steps
+        frequency = options.ema_overwrite_frequency
+        averaging = {
+            # As the average starts at the first values, it has no bias towards 0.
+            "average_momentum": options.ema_momentum if self._iterations else 0.0,
+            "is_overwritten": bool(frequency) and (self._iterations + 1) % frequency == 0,
+        }
+        arrays = [
+            (state, group.hyperparameters, learning_rate)
+            for group, learning_rate in zip(self._groups, learning_rates, strict=True)
+            for state in group.states
+        ]
+        if is_update:
+            moved = update_arrays(arrays, gradients, averaging, self._dialect, options)
+        else:
+            moved = []
+            accumulate_arrays(arrays, gradients, options)
+        if options.use_ema:
+            move_averages([state for state in self._states if state not in moved], averaging)
+        self._micro_steps = 0 if is_update else self._micro_steps + 1
+        self._iterations += is_update

@@ -7,16 +7,102 @@ number of the update, g the gradient, b1 and b2 the decay rates and psi the mome
     m = b1 m + (1 - b1) g                      v = b2 v + (1 - b2) g**2                 per element
     p = p - lr (1 - mu_t) / (1 - P_t) g / d - lr mu_{t+1} / (1 - P_t mu_{t+1}) m / d,   d = sqrt(v / (1 - b2**t)) + eps
 
-The parameter is rounded twice per step, first after the gradient's term, then after the momentum's: the order of
-torch.optim.NAdam, whose trajectories are met to the last digits only in that order.
+Adam is the same with other weights: 0 for the gradient, 1 / (1 - b1**t) for the first moment. Everything else is a
+switch on the element's update: a number that changes nothing, or an array that is None and costs nothing.
 
 References
 ----------
 T. Dozat, "Incorporating Nesterov Momentum into Adam", ICLR workshop 2016; the schedule of mu and its constants 0.96
-and 4e-3 are those of Keras and torch.optim.NAdam.
+and 4e-3 are those of Keras and torch.optim.NAdam. S. J. Reddi, S. Kale, S. Kumar, "On the Convergence of Adam and
+Beyond", ICLR 2018 (amsgrad). I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
 """
 
-from math import sqrt
+from math import inf, sqrt
+from typing import NamedTuple
+
+MOMENTUM_BASE = 0.96
+
+
+class Scalars(NamedTuple):
+    """All numbers that the update of one array takes; the defaults leave a feature out.
+
+    Attributes
+    ----------
+    learning_rate, beta_1, beta_2, epsilon : float
+        Hyperparameters.
+    gradient_weight, momentum_weight, second_moment_correction : float
+        From `step_coefficients` or `adam_coefficients`.
+    epsilon_root : float
+        Added under the root of the second moment.
+    coupled_decay : float
+        Weight decay that is added to the gradient, times the parameter.
+    decay : float
+        Part of itself by which a parameter shrinks: learning rate times decoupled weight decay.
+    gradient_scale, gradient_limit, gradient_factor : float
+        The gradient is multiplied by the scale, clipped to +- the limit and multiplied by the factor.
+    accumulated_share : float
+        What the sum of the gradients of several micro-steps is multiplied by before it is clipped.
+    average_momentum : float
+        Part of itself that the moving average of the parameter keeps.
+    is_overwritten : bool
+        Whether the parameter takes the value of its average.
+    """
+
+    learning_rate: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    gradient_weight: float
+    momentum_weight: float
+    second_moment_correction: float
+    epsilon_root: float = 0.0
+    coupled_decay: float = 0.0
+    decay: float = 0.0
+    gradient_scale: float = 1.0
+    gradient_limit: float = inf
+    gradient_factor: float = 1.0
+    accumulated_share: float = 1.0
+    average_momentum: float = 0.0
+    is_overwritten: bool = False
+
+
+# The last scalars of an update without any feature, for compiled code, which does not know the defaults.
+NEUTRAL = tuple(Scalars._field_defaults.values())
+
+
+class ElementScalars(NamedTuple):
+    """`Scalars` in the dtype of an array; ``1 - x`` was taken before rounding, and stands beside x."""
+
+    learning_rate: float
+    beta_1: float
+    one_minus_beta_1: float
+    beta_2: float
+    one_minus_beta_2: float
+    epsilon: float
+    gradient_weight: float
+    momentum_weight: float
+    second_moment_correction: float
+    epsilon_root: float
+    coupled_decay: float
+    decay: float
+    one_minus_decay: float
+    gradient_scale: float
+    gradient_limit: float
+    gradient_factor: float
+    accumulated_share: float
+    average_momentum: float
+    one_minus_average_momentum: float
+    is_overwritten: bool
+
+
+def momentum_coefficient(t, beta_1, momentum_decay, base):
+    """mu_t, the weight of the momentum in step t (a float); it grows from about ``beta_1 / 2`` to `beta_1`."""
+    return beta_1 * (1.0 - 0.5 * base ** (t * momentum_decay))
+
+
+def nesterov_weights(mu, mu_next, mu_product):
+    """The weights of the gradient and of the first moment in the direction of descent; the product includes `mu`."""
+    return (1.0 - mu) / (1.0 - mu_product), mu_next / (1.0 - mu_product * mu_next)
 
 
 def step_coefficients(step, mu_product, beta_1, beta_2, momentum_decay):
@@ -42,42 +128,111 @@ def step_coefficients(step, mu_product, beta_1, beta_2, momentum_decay):
     second_moment_correction : float
         Factor that removes the bias of the second moment towards its initial value 0.
     """
-
-    def momentum(t):
-        return beta_1 * (1.0 - 0.5 * 0.96 ** (t * momentum_decay))
-
     # An integer exponent would be compiled to repeated multiplication, which rounds differently from pow.
     t = float(step)
-    mu, mu_next = momentum(t), momentum(t + 1.0)
+    mu = momentum_coefficient(t, beta_1, momentum_decay, MOMENTUM_BASE)
+    mu_next = momentum_coefficient(t + 1.0, beta_1, momentum_decay, MOMENTUM_BASE)
     mu_product = mu_product * mu
-    gradient_weight = (1.0 - mu) / (1.0 - mu_product)
-    momentum_weight = mu_next / (1.0 - mu_product * mu_next)
-    second_moment_correction = 1.0 / (1.0 - beta_2**t)
-    return mu_product, gradient_weight, momentum_weight, second_moment_correction
+    gradient_weight, momentum_weight = nesterov_weights(mu, mu_next, mu_product)
+    return mu_product, gradient_weight, momentum_weight, 1.0 / (1.0 - beta_2**t)
 
 
-def update_element(
-    parameter,
-    first_moment,
-    second_moment,
-    gradient,
-    learning_rate,
-    beta_1,
-    one_minus_beta_1,
-    beta_2,
-    one_minus_beta_2,
-    epsilon,
-    gradient_weight,
-    momentum_weight,
-    second_moment_correction,
-):
-    """One element's step: the new parameter, first moment and second moment.
+def adam_coefficients(step, beta_1, beta_2):
+    """The last three results of `step_coefficients` for Adam, which does not look ahead."""
+    t = float(step)
+    return 0.0, 1.0 / (1.0 - beta_1**t), 1.0 / (1.0 - beta_2**t)
 
-    All arguments are scalars of one floating-point type, and no literal stands in the formulas: a Python constant
+
+def adam_hat_coefficients(step, beta_1, beta_2):
+    """The same for the Adam of TensorFlow, whose epsilon stands outside the correction of the second moment."""
+    t = float(step)
+    return 0.0, sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t), 1.0
+
+
+def conditioned_gradient(gradient, accumulated, scalars):
+    """One element of the gradient as the moments see it: scaled, averaged over micro-steps, clipped, scaled again."""
+    gradient = scalars.gradient_scale * gradient
+    if accumulated is not None:
+        gradient = scalars.accumulated_share * (gradient + accumulated)
+    # Comparisons with a NaN are false: it passes.
+    gradient = scalars.gradient_limit if gradient > scalars.gradient_limit else gradient
+    gradient = -scalars.gradient_limit if gradient < -scalars.gradient_limit else gradient
+    return scalars.gradient_factor * gradient
+
+
+def moving_average(average, parameter, scalars):
+    """The average of a parameter, one element, after the parameter has taken a new value."""
+    return scalars.average_momentum * average + scalars.one_minus_average_momentum * parameter
+
+
+def update_element(descend, parameter, first_moment, second_moment, largest_moment, average, gradient, square, scalars):
+    """One element's step.
+
+    All numbers are scalars of one floating-point type, and no literal stands in the formulas: a Python constant
     would make a float32 kernel compute in float64. The only division is by the root of the second moment.
+
+    Parameters
+    ----------
+    descend : function
+        `descend_torch`, `descend_keras` or `descend_optax`.
+    parameter, first_moment, second_moment : float
+    largest_moment : float or None
+        Largest second moment so far, with amsgrad.
+    average : float or None
+        Moving average of the parameter.
+    gradient : float
+        As `conditioned_gradient` returns it.
+    square : float or None
+        What stands for the square of the gradient, where it is not that.
+    scalars : ElementScalars
+
+    Returns
+    -------
+    tuple
+        The new parameter, first moment, second moment, largest second moment and average.
     """
-    first_moment = beta_1 * first_moment + one_minus_beta_1 * gradient
-    second_moment = beta_2 * second_moment + one_minus_beta_2 * gradient * gradient
-    rate = learning_rate / (sqrt(second_moment * second_moment_correction) + epsilon)
-    parameter = parameter - gradient_weight * gradient * rate - momentum_weight * first_moment * rate
-    return parameter, first_moment, second_moment
+    # An infinite parameter without decay must not make the gradient a NaN.
+    if scalars.coupled_decay:
+        gradient = gradient + scalars.coupled_decay * parameter
+    first_moment = scalars.beta_1 * first_moment + scalars.one_minus_beta_1 * gradient
+    if square is None:
+        second_moment = scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * gradient * gradient
+    else:
+        second_moment = scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * square
+    if largest_moment is None:
+        corrected = second_moment * scalars.second_moment_correction
+    else:
+        # A NaN is taken over, as it compares false.
+        largest_moment = largest_moment if largest_moment >= second_moment else second_moment
+        corrected = largest_moment * scalars.second_moment_correction
+    rate = scalars.learning_rate / (sqrt(corrected + scalars.epsilon_root) + scalars.epsilon)
+    parameter = descend(parameter, first_moment, gradient, rate, scalars)
+    if average is not None:
+        average = moving_average(average, parameter, scalars)
+        parameter = average if scalars.is_overwritten else parameter
+    return parameter, first_moment, second_moment, largest_moment, average
+
+
+# The peers round the parameter at different places, which shows after some hundred steps: to meet their trajectories
+# to the last digits, each order is written out.
+
+
+def descend_torch(parameter, first_moment, gradient, rate, scalars):
+    """torch.optim.NAdam: the parameter is rounded after its decay, after the gradient's and the momentum's term."""
+    parameter = scalars.one_minus_decay * parameter
+    return parameter - scalars.gradient_weight * gradient * rate - scalars.momentum_weight * first_moment * rate
+
+
+def descend_keras(parameter, first_moment, gradient, rate, scalars):
+    """Keras and TensorFlow: it is rounded after its decay, by subtraction, and after both terms."""
+    if scalars.decay:
+        parameter = parameter - scalars.decay * parameter
+    return parameter - (scalars.gradient_weight * gradient + scalars.momentum_weight * first_moment) * rate
+
+
+def descend_optax(parameter, first_moment, gradient, rate, scalars):
+    """optax: it is rounded once, after the sum of all three."""
+    step = (scalars.gradient_weight * gradient + scalars.momentum_weight * first_moment) * rate
+    if scalars.decay:
+        step = step + scalars.decay * parameter
+    return parameter - step

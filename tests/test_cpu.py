@@ -10,6 +10,7 @@ import pytest
 from numba.extending import is_jitted
 
 from nadam_numba import cpu, jit, rule
+from nadam_numba.rule import Scalars
 
 COMPILED = is_jitted(cpu.update_serial)
 needs_compiler = pytest.mark.skipif(not COMPILED, reason="reads compiled code, and NUMBA_DISABLE_JIT is set")
@@ -24,9 +25,10 @@ def random_arrays(size, dtype, seed=0):
     return p, m, v * v, g
 
 
-def run(update, arrays, step=3):
-    coefficients = rule.step_coefficients(step, 0.2, 0.9, 0.999, 4e-3)
-    update(*arrays, *HYPERPARAMETERS, *coefficients[1:])
+def run(update, arrays, step=3, mu_product=0.2):
+    p, m, v, g = arrays
+    coefficients = rule.step_coefficients(step, mu_product, 0.9, 0.999, 4e-3)
+    update(p, m, v, None, None, None, g, None, *Scalars(*HYPERPARAMETERS, *coefficients[1:]))
 
 
 @pytest.fixture
@@ -68,8 +70,7 @@ def test_special_values_follow_the_formulas(dtype):
     p, m, v = (np.zeros_like(g) for _ in range(3))
     with np.errstate(all="ignore"):
         expected = naive.nadam_step(p, m, v, g, 1, 1.0, lr=0.01)[:3]
-        update = (p, m, v, g, *HYPERPARAMETERS, *rule.step_coefficients(1, 1.0, 0.9, 0.999, 4e-3)[1:])
-        cpu.update_serial(*update)
+        run(cpu.update_serial, (p, m, v, g), step=1, mu_product=1.0)
     for array, reference in zip((p, m, v), expected, strict=True):
         np.testing.assert_array_equal(array, reference)
 
@@ -80,7 +81,7 @@ def test_special_values_follow_the_formulas(dtype):
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
 def test_kernel_is_vectorised_and_stays_in_its_precision(parallel, dtype, monkeypatch):
     monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
-    update = jit.kernel(cpu._update, rule, parallel=parallel)
+    update = jit.kernel(cpu._update, rule, parallel=parallel, _descend=cpu._DESCENTS["torch"])
     run(update, random_arrays(8, dtype))
     (assembly,) = update.inspect_asm().values()
     suffix = {np.float32: "ps", np.float64: "pd"}[dtype]

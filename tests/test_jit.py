@@ -102,7 +102,9 @@ def test_an_edited_rule_is_not_answered_from_the_old_cache(tmp_path):
     code = "import sys; sys.path.insert(0, '.')\n" + textwrap.dedent(STEP) + "print(step(10)[0])"
     before = float(run_python(code, cwd=tmp_path))
     rule = tmp_path / "nadam_numba" / "rule.py"
-    rule.write_text(rule.read_text().replace("parameter - gradient_weight", "parameter + gradient_weight"))
+    rule.write_text(
+        rule.read_text().replace("parameter - scalars.gradient_weight", "parameter + scalars.gradient_weight")
+    )
     assert float(run_python(code, cwd=tmp_path)) > before
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from nadam_numba import jit
 from nadam_numba.cpu import copy_into, largest_magnitude, step_coefficients
 from nadam_numba.minimize.result import CONVERGED, NONFINITE, RUNNING
+from nadam_numba.rule import NEUTRAL
 
 # Two values of an objective that differ by less, relative to their size, are the same to rounding.
 _ROUNDING = 1e-12
@@ -94,7 +95,11 @@ def iterate(
             x,
             first_moment,
             second_moment,
+            None,
+            None,
+            None,
             gradient,
+            None,
             learning_rate,
             beta_1,
             beta_2,
@@ -102,6 +107,7 @@ def iterate(
             gradient_weight,
             momentum_weight,
             second_moment_correction,
+            *NEUTRAL,
         )
         value = evaluate(fun, jac, args, x, gradient)
         norm = 1.0 * largest_magnitude(gradient)

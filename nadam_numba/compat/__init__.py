@@ -1,0 +1,1 @@
+"""The interfaces of other packages over the same rule: their names, defaults, errors and numbers."""

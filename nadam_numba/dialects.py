@@ -1,0 +1,132 @@
+"""What the peers do differently apart from their hyperparameters: order of rounding, precision of scalars, counting.
+
+The rule is one, and so is its code; a dialect is the data that makes it speak like one of them to the last digits.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from nadam_numba import rule
+from nadam_numba.hyperparameters import Hyperparameters
+
+
+@dataclasses.dataclass(frozen=True)
+class Dialect:
+    """How a peer carries out the rule.
+
+    Parameters
+    ----------
+    order : {"torch", "keras", "optax"}
+        Where the parameter is rounded: the functions ``descend_...`` of `rule`.
+    ages_together : bool
+        Whether a parameter without gradient counts a step, too.
+    epsilon_hat : bool
+        Whether Adam's epsilon stands outside the correction of the second moment.
+    clips_norm_first : bool
+        Whether the norm is clipped before the values rather than after them.
+    clips_rows_first : bool
+        Whether rows of a sparse gradient are clipped before those of one index are summed.
+    sums_squares : bool
+        Whether the second moment takes the sum of the squares of rows of one index, not the square of their sum.
+    moves_touched_rows : bool
+        Whether a sparse gradient moves only the rows it touches, although all moments decay.
+    learning_rate_dtype, beta_dtype, product_beta_dtype, product_dtype : dtype
+        Precision of the learning rate; of the decay rates and of 0.96; of the same in the product of the momentum
+        coefficients; and of that product.
+    """
+
+    order: str = "torch"
+    ages_together: bool = False
+    epsilon_hat: bool = False
+    clips_norm_first: bool = False
+    clips_rows_first: bool = False
+    sums_squares: bool = False
+    moves_touched_rows: bool = False
+    learning_rate_dtype: type = np.float64
+    beta_dtype: type = np.float64
+    product_beta_dtype: type = np.float64
+    product_dtype: type = np.float64
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the coefficients are computed in double precision throughout."""
+        return self.beta_dtype is self.product_beta_dtype is self.product_dtype is np.float64
+
+    def coefficients(self, hyper: Hyperparameters, step: int, mu_product: float) -> tuple:
+        """What `rule.step_coefficients` or `rule.adam_coefficients` returns, in the dialect's precision.
+
+        Returns
+        -------
+        mu_product, gradient_weight, momentum_weight, second_moment_correction : float
+        """
+        beta_1, beta_2 = float(self.beta_dtype(hyper.beta_1)), float(self.beta_dtype(hyper.beta_2))
+        if not hyper.nesterov:
+            adam = rule.adam_hat_coefficients if self.epsilon_hat else rule.adam_coefficients
+            return mu_product, *adam(step, beta_1, beta_2)
+        if self.is_exact:
+            return rule.step_coefficients(step, mu_product, beta_1, beta_2, hyper.momentum_decay)
+        t = float(step)
+        mu_product = self._multiply(mu_product, self._mu(t, hyper, self.product_beta_dtype))
+        mu, mu_next = (self._mu(t, hyper, self.beta_dtype) for t in (t, t + 1.0))
+        return mu_product, *rule.nesterov_weights(mu, mu_next, mu_product), 1.0 / (1.0 - beta_2**t)
+
+    def scalars(
+        self, hyper: Hyperparameters, learning_rate: float, step: int, mu_product: float
+    ) -> tuple[float, rule.Scalars]:
+        """The product of the momentum coefficients, and all that an update takes but for clipping and averaging."""
+        learning_rate = float(self.learning_rate_dtype(learning_rate))
+        mu_product, *coefficients = self.coefficients(hyper, step, mu_product)
+        is_coupled = not hyper.decoupled_weight_decay
+        return mu_product, rule.Scalars(
+            learning_rate,
+            float(self.beta_dtype(hyper.beta_1)),
+            float(self.beta_dtype(hyper.beta_2)),
+            hyper.epsilon,
+            *coefficients,
+            epsilon_root=hyper.epsilon_root,
+            coupled_decay=hyper.weight_decay if is_coupled else 0.0,
+            decay=0.0 if is_coupled else learning_rate * hyper.weight_decay,
+        )
+
+    def _mu(self, t, hyper, dtype):
+        beta_1, base = float(dtype(hyper.beta_1)), float(dtype(rule.MOMENTUM_BASE))
+        return rule.momentum_coefficient(t, beta_1, hyper.momentum_decay, base)
+
+    def _multiply(self, mu_product, mu):
+        return float(self.product_dtype(mu_product) * self.product_dtype(mu))
+
+
+NATIVE = Dialect()
+
+# torch keeps the product as a tensor, in its default dtype.
+TORCH = Dialect(product_dtype=np.float32)
+
+# Keras keeps the learning rate in single precision; its TensorFlow backend rounds constants on their way, too.
+KERAS = Dialect("keras", ages_together=True, sums_squares=True, clips_rows_first=True, learning_rate_dtype=np.float32)
+KERAS_TENSORFLOW = dataclasses.replace(KERAS, beta_dtype=np.float32)
+
+# TensorFlow's legacy optimizers keep the decay rates in single precision, too.
+TF_LEGACY_NADAM = Dialect(
+    "keras",
+    ages_together=True,
+    clips_rows_first=True,
+    moves_touched_rows=True,
+    learning_rate_dtype=np.float32,
+    beta_dtype=np.float32,
+    product_beta_dtype=np.float32,
+)
+TF_LEGACY_ADAM = dataclasses.replace(TF_LEGACY_NADAM, moves_touched_rows=False, epsilon_hat=True)
+TF1 = Dialect("keras", ages_together=True, clips_norm_first=True)
+OPTAX = Dialect("optax", ages_together=True)
+
+
+def exact(dialect: Dialect) -> Dialect:
+    """The same with all scalars in double precision."""
+    return dataclasses.replace(
+        dialect,
+        learning_rate_dtype=np.float64,
+        beta_dtype=np.float64,
+        product_beta_dtype=np.float64,
+        product_dtype=np.float64,
+    )

@@ -1,0 +1,97 @@
+"""Groups of parameters with hyperparameters of their own."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, MutableMapping
+
+from nadam_numba.arrays import ArrayTree
+from nadam_numba.hyperparameters import Hyperparameters
+
+_NAMES = tuple(field.name for field in dataclasses.fields(Hyperparameters))
+
+
+class ParameterGroup(MutableMapping):
+    """Parameters that share their hyperparameters: a dict with the key "params" and one key per hyperparameter.
+
+    Setting a key sets the hyperparameter of this group, whatever those of the optimizer are; deleting it takes up the
+    optimizer's again.
+
+    Parameters
+    ----------
+    params : array tree
+        As the user gave it.
+    tree
+        The same, from `parameter_tree`.
+    overrides : dict
+        The hyperparameters of its own.
+    defaults : Hyperparameters
+        Those of the optimizer.
+    """
+
+    def __init__(self, params: ArrayTree, tree: ArrayTree, overrides: dict, defaults: Hyperparameters):
+        self._params = params
+        self._defaults = defaults
+        self.tree = tree
+        self.states = []  # of the arrays of the tree, in order
+        self.overrides = overrides
+        self.hyperparameters = dataclasses.replace(defaults, **overrides)
+
+    def set_defaults(self, defaults: Hyperparameters) -> None:
+        """Take the hyperparameters of the optimizer where the group has none of its own."""
+        self.hyperparameters = dataclasses.replace(defaults, **self.overrides)
+        self._defaults = defaults
+
+    def __getitem__(self, name: str):
+        """The parameters, or a hyperparameter."""
+        if name == "params":
+            return self._params
+        _check_key(name)
+        return getattr(self.hyperparameters, name)
+
+    def __setitem__(self, name: str, value) -> None:
+        """Set a hyperparameter of this group."""
+        _check_key(name)
+        overrides = {**self.overrides, name: value}
+        self.hyperparameters = dataclasses.replace(self._defaults, **overrides)
+        self.overrides = overrides
+
+    def __delitem__(self, name: str) -> None:
+        """Take up the optimizer's hyperparameter again."""
+        del self.overrides[name]
+        self.set_defaults(self._defaults)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over all keys."""
+        return iter(("params", *_NAMES))
+
+    def __len__(self) -> int:
+        """Count the keys."""
+        return 1 + len(_NAMES)
+
+    def __repr__(self) -> str:
+        own = "".join(f", {name}={value!r}" for name, value in self.overrides.items())
+        return f"ParameterGroup({len(self.states)} arrays{own})"
+
+
+def is_list_of_groups(params) -> bool:
+    """Whether `params` is a list of dicts with a key "params"."""
+    return (
+        isinstance(params, (list, tuple))
+        and len(params) > 0
+        and all(isinstance(item, Mapping) and "params" in item for item in params)
+    )
+
+
+def check_group(name: str, group: Mapping) -> None:
+    """Raise TypeError or ValueError unless `group` is a dict with the key "params" and otherwise hyperparameters."""
+    if not isinstance(group, Mapping):
+        raise TypeError(f"{name}={group!r} is a {type(group).__name__}: it must be a dict with the key 'params'")
+    if "params" not in group:
+        raise ValueError(f"{name} has the keys {list(group)}: it must have 'params'")
+    for key in group:
+        if key != "params" and key not in _NAMES:
+            raise ValueError(f"{name} has the key {key!r}: besides 'params' it may have {', '.join(_NAMES)}")
+
+
+def _check_key(name):
+    if name not in _NAMES:
+        raise KeyError(f"{name!r}: the hyperparameters of a group are {', '.join(_NAMES)}")

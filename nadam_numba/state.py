@@ -1,0 +1,112 @@
+"""The state of an optimizer as plain data, and back: what `NAdam.state_dict` and `load_state_dict` are made of."""
+
+import dataclasses
+import operator
+from collections.abc import Mapping
+
+import numpy as np
+
+from nadam_numba.arrays import Leaf, matching_array
+from nadam_numba.hyperparameters import Hyperparameters, Options, real_number, true_or_false
+from nadam_numba.update import LeafState
+
+_ARRAYS = ("first_moment", "second_moment", "largest_moment", "average", "accumulated")
+_LEAF_KEYS = ("iterations", "mu_product", "is_decayed", *_ARRAYS)
+
+
+def hyperparameters_as_data(values: Mapping) -> dict:
+    """Hyperparameters by name, with data in place of a learning rate that is a function."""
+    data = dict(values)
+    if callable(data.get("learning_rate")):
+        data["learning_rate"] = None
+    return data
+
+
+def leaf_as_data(state: LeafState) -> dict:
+    """The state of one array, the arrays copied and in its shape."""
+    data = {"iterations": state.iterations, "mu_product": state.mu_product, "is_decayed": state.is_decayed}
+    for name in _ARRAYS:
+        flat = getattr(state, name)
+        data[name] = None if flat is None else state.leaf.unflatten(flat).copy(order="K")
+    return data
+
+
+def checked_hyperparameters(name: str, data: Mapping, learning_rate) -> Hyperparameters:
+    """The inverse of `hyperparameters_as_data` for all of them; `learning_rate` stands in for one that is None."""
+    check_keys(name, data, [field.name for field in dataclasses.fields(Hyperparameters)])
+    return Hyperparameters(**checked_overrides(name, data, learning_rate))
+
+
+def checked_overrides(name: str, data: Mapping, learning_rate) -> dict:
+    """The inverse of `hyperparameters_as_data` for some of them."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"{name}={data!r} is a {type(data).__name__}: it must be a dict")
+    overrides = dict(data)
+    if "learning_rate" in overrides and overrides["learning_rate"] is None:
+        overrides["learning_rate"] = learning_rate
+    return overrides
+
+
+def checked_options(name: str, data: Mapping) -> Options:
+    """Options from a dict that has them all."""
+    check_keys(name, data, [field.name for field in dataclasses.fields(Options)])
+    return Options(**data)
+
+
+def checked_leaf(name: str, data: Mapping, leaf: Leaf, options: Options) -> LeafState:
+    """The inverse of `leaf_as_data`; the arrays are copied."""
+    check_keys(name, data, _LEAF_KEYS)
+    arrays = {key: _checked_array(f"{name}[{key!r}]", data[key], leaf) for key in _ARRAYS}
+    needed = {
+        "first_moment": True,
+        "second_moment": True,
+        "average": options.use_ema,
+        "accumulated": options.gradient_accumulation_steps is not None,
+    }
+    for key, is_needed in needed.items():
+        if is_needed != (arrays[key] is not None):
+            is_what = "None" if is_needed else "an array"
+            raise ValueError(f"{name}[{key!r}] is {is_what}, which does not go with {options!r}")
+    for key in ("second_moment", "largest_moment"):
+        if arrays[key] is not None and (arrays[key] < 0.0).any():
+            raise ValueError(f"{name}[{key!r}] has the element {arrays[key].min()}: means of squares are >= 0")
+    mu_product = data["mu_product"]
+    return LeafState(
+        leaf,
+        **arrays,
+        iterations=checked_count(f"{name}['iterations']", data["iterations"]),
+        mu_product=real_number(f"{name}['mu_product']", mu_product, "a number in [0, 1]", lambda v: 0.0 <= v <= 1.0),
+        is_decayed=true_or_false(f"{name}['is_decayed']", data["is_decayed"]),
+    )
+
+
+def check_keys(name: str, mapping: Mapping, keys) -> None:
+    """Raise TypeError or ValueError unless `mapping` is a dict with exactly these keys."""
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"{name}={mapping!r} is a {type(mapping).__name__}: it must be a dict")
+    if set(mapping) != set(keys):
+        raise ValueError(f"{name} has the keys {list(mapping)}: it must have {list(keys)}")
+
+
+def check_length(name: str, values, length: int) -> None:
+    """Raise TypeError or ValueError unless `values` is a list of this length."""
+    if not isinstance(values, (list, tuple)):
+        raise TypeError(f"{name}={values!r} is a {type(values).__name__}: it must be a list")
+    if len(values) != length:
+        raise ValueError(f"{name} has {len(values)} entries: it must have {length}")
+
+
+def checked_count(name: str, value) -> int:
+    """`value` as a number of steps."""
+    message = f"{name}={value!r}: it must be an integer in [0, 2**53]"
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(message) from None
+    if not 0 <= value <= 2**53:  # beyond that, counting in float64 would stand still
+        raise ValueError(message)
+    return value
+
+
+def _checked_array(name, array, leaf):
+    return None if array is None else leaf.flatten(np.array(matching_array(name, array, leaf)))

@@ -1,0 +1,253 @@
+"""One step of many arrays: norms first, then a single pass over each array."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from nadam_numba import cpu
+from nadam_numba.arrays import Leaf
+from nadam_numba.dialects import Dialect
+from nadam_numba.gradients import Rows, conditioned, dense, summed
+from nadam_numba.hyperparameters import Hyperparameters, Options
+from nadam_numba.rule import Scalars
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class LeafState:
+    """What is remembered of one parameter array; moments and sums are flat, in the order of `leaf`.
+
+    Attributes
+    ----------
+    leaf : Leaf
+    first_moment, second_moment : ndarray, shape (leaf.size,)
+    largest_moment, average, accumulated : ndarray, shape (leaf.size,), or None
+        With amsgrad; with a moving average of the parameter; with accumulation of gradients.
+    iterations : int
+        Number of updates.
+    mu_product : float
+        Product of the momentum coefficients so far.
+    is_decayed : bool
+        Whether weight decay applies to it.
+    """
+
+    leaf: Leaf
+    first_moment: np.ndarray
+    second_moment: np.ndarray
+    largest_moment: np.ndarray | None = None
+    average: np.ndarray | None = None
+    accumulated: np.ndarray | None = None
+    iterations: int = 0
+    mu_product: float = 1.0
+    is_decayed: bool = True
+
+    @classmethod
+    def fresh(cls, leaf: Leaf, options: Options) -> "LeafState":
+        """The state before the first step."""
+        zeros = [np.zeros(leaf.size, leaf.real_dtype) for _ in range(2)]
+        # The average takes the value of the parameter in the first step, if the step reaches it.
+        average = leaf.flatten(leaf.array).copy() if options.use_ema else None
+        accumulated = np.zeros(leaf.size, leaf.real_dtype) if options.gradient_accumulation_steps else None
+        return cls(leaf, *zeros, average=average, accumulated=accumulated)
+
+
+_NO_UPDATE = Scalars(*[0.0] * 7)
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Update:
+    """One array's part of a step: its state, its gradient, and the numbers for both."""
+
+    state: LeafState
+    hyper: Hyperparameters
+    gradient: np.ndarray | Rows
+    scalars: Scalars
+
+
+def update_arrays(
+    arrays: list[tuple[LeafState, Hyperparameters, float]],
+    gradients: list[np.ndarray | Rows | None],
+    averaging: dict,
+    dialect: Dialect,
+    options: Options,
+) -> list[LeafState]:
+    """Step arrays, and their state, in place.
+
+    Parameters
+    ----------
+    arrays : list of (LeafState, Hyperparameters, learning rate)
+    gradients : list of None, ndarray or Rows
+        One for each array; None leaves it alone.
+    averaging : dict
+        ``average_momentum`` and ``is_overwritten`` of `rule.Scalars`.
+    dialect : Dialect
+    options : Options
+
+    Returns
+    -------
+    list of LeafState
+        Those of arrays with a gradient.
+    """
+    updates, counted, known = [], [], {}
+    for (state, hyper, learning_rate), gradient in zip(arrays, gradients, strict=True):
+        if gradient is None and not dialect.ages_together:
+            continue
+        key = id(hyper), learning_rate, state.iterations, state.mu_product
+        if key not in known:
+            known[key] = dialect.scalars(hyper, learning_rate, state.iterations + 1, state.mu_product)
+        mu_product, scalars = known[key]
+        counted.append((state, mu_product))
+        if gradient is not None:
+            updates.append(_prepare(state, hyper, gradient, scalars._replace(**averaging), dialect, options))
+    _clip_norms(updates, dialect, options.global_clipnorm)
+    for update in updates:
+        _apply(update, dialect, options)
+    for state, mu_product in counted:
+        state.iterations += 1
+        state.mu_product = mu_product
+    return [update.state for update in updates]
+
+
+def accumulate_arrays(
+    arrays: list[tuple[LeafState, Hyperparameters, float]], gradients: list[np.ndarray | Rows | None], options: Options
+) -> None:
+    """Add the gradients of a micro-step to the sums of the earlier ones; parameters as in `update_arrays`."""
+    for (state, _, _), gradient in zip(arrays, gradients, strict=True):
+        if gradient is not None:
+            values = dense(gradient, state.leaf) if isinstance(gradient, Rows) else gradient
+            cpu.accumulate(state.accumulated, values, 1.0 / (options.loss_scale_factor or 1.0))
+
+
+def move_averages(states: list[LeafState], averaging: dict) -> None:
+    """Move the averages of arrays that are not updated."""
+    for state in states:
+        elements = state.leaf.flatten(state.leaf.array)
+        cpu.average(state.average, elements, *_NO_UPDATE._replace(**averaging))
+        _write_back(state.leaf, elements)
+
+
+def _prepare(state, hyper, gradient, scalars, dialect, options):
+    """The update of one array, but for the clipping of norms."""
+    if isinstance(gradient, Rows):
+        if state.accumulated is not None:
+            gradient = dense(gradient, state.leaf)
+        elif not dialect.clips_rows_first:
+            gradient = summed(gradient)
+    scalars = scalars._replace(
+        # The sum of earlier micro-steps was scaled when it was taken.
+        gradient_scale=1.0 / (options.loss_scale_factor or 1.0),
+        accumulated_share=1.0 / (options.gradient_accumulation_steps or 1),
+        gradient_limit=math.inf if hyper.clipvalue is None else hyper.clipvalue,
+        gradient_factor=-1.0 if hyper.maximize else 1.0,
+    )
+    if not state.is_decayed:
+        scalars = scalars._replace(coupled_decay=0.0, decay=0.0)
+    return _Update(state, hyper, gradient, scalars)
+
+
+def _clip_norms(updates, dialect, global_clipnorm):
+    """Set the factors that bring the norm of each gradient, and of all together, down to what is allowed."""
+    if global_clipnorm is None and all(update.hyper.clipnorm is None for update in updates):
+        return
+    sums = [_sum_of_squares(update, dialect) for update in updates]
+    factors = [_clip_factor(math.sqrt(s), update.hyper.clipnorm) for s, update in zip(sums, updates, strict=True)]
+    if global_clipnorm is not None:
+        norm = math.sqrt(sum(s * factor * factor for s, factor in zip(sums, factors, strict=True)))
+        # A norm that is not finite spoils all gradients, rather than setting the finite ones to 0.
+        common = _clip_factor(norm, global_clipnorm) + (norm - norm)
+        factors = [factor * common for factor in factors]
+    for update, factor in zip(updates, factors, strict=True):
+        field = "gradient_scale" if dialect.clips_norm_first else "gradient_factor"
+        update.scalars = update.scalars._replace(**{field: getattr(update.scalars, field) * factor})
+
+
+def _apply(update, dialect, options):
+    """Step one array and its state in place."""
+    state, gradient, scalars = update.state, update.gradient, update.scalars
+    if update.hyper.amsgrad and state.largest_moment is None:
+        state.largest_moment = np.zeros_like(state.second_moment)
+    if isinstance(gradient, Rows):
+        done = scalars._replace(gradient_scale=1.0, gradient_limit=math.inf, gradient_factor=1.0)
+        _apply_rows(state, conditioned(gradient, scalars), done, dialect, options)
+    else:
+        _apply_dense(state, gradient, None, scalars, dialect)
+
+
+def _clip_factor(norm, limit):
+    """What brings `norm` down to `limit`; NaN if the norm is NaN."""
+    return 1.0 if limit is None else limit / (norm if not norm < limit else limit)
+
+
+def _sum_of_squares(update, dialect):
+    scalars = update.scalars._replace(gradient_limit=math.inf) if dialect.clips_norm_first else update.scalars
+    if isinstance(update.gradient, Rows):
+        return cpu.sum_of_squares(update.gradient.values.reshape(-1), None, *scalars)
+    return cpu.sum_of_squares(update.gradient, update.state.accumulated, *scalars)
+
+
+def _apply_dense(state, gradient, square, scalars, dialect):
+    elements = state.leaf.flatten(state.leaf.array)
+    cpu.update_for(elements.size, dialect.order)(
+        elements,
+        state.first_moment,
+        state.second_moment,
+        state.largest_moment,
+        state.average,
+        state.accumulated,
+        gradient,
+        square,
+        *scalars,
+    )
+    _write_back(state.leaf, elements)
+
+
+def _apply_rows(state, rows, scalars, dialect, options):
+    if options.lazy_sparse:
+        rows = summed(rows)
+        touched = _gather(state, rows.indices)
+        _apply_dense(touched, rows.values.reshape(-1), None, scalars._replace(is_overwritten=False), dialect)
+        _scatter(touched, state, rows.indices)
+        if scalars.is_overwritten:
+            state.leaf.array[...] = state.leaf.unflatten(state.average)
+    elif dialect.moves_touched_rows:
+        rows = summed(rows)
+        touched = _gather(state, rows.indices)
+        still = scalars._replace(learning_rate=0.0)
+        _apply_dense(state, np.zeros(state.leaf.size, state.leaf.real_dtype), None, still, dialect)
+        _apply_dense(touched, rows.values.reshape(-1), None, scalars, dialect)
+        _scatter(touched, state, rows.indices)
+    else:
+        squares = Rows(rows.indices, rows.values * rows.values) if dialect.sums_squares else None
+        square = None if squares is None else dense(squares, state.leaf)
+        _apply_dense(state, dense(rows, state.leaf), square, scalars, dialect)
+
+
+def _gather(state, indices):
+    """The state of some rows, as that of an array of its own."""
+    leaf = state.leaf
+
+    def rows_of(flat):
+        return None if flat is None else _flat(leaf.unflatten(flat)[indices], leaf)
+
+    array = np.ascontiguousarray(leaf.array[indices])
+    return LeafState(
+        Leaf(leaf.name, leaf.path, array, array.shape, "C", is_contiguous=True),
+        *map(rows_of, (state.first_moment, state.second_moment, state.largest_moment, state.average)),
+    )
+
+
+def _scatter(touched, state, indices):
+    state.leaf.array[indices] = touched.leaf.array
+    for name in ("first_moment", "second_moment", "largest_moment", "average"):
+        flat = getattr(state, name)
+        if flat is not None:
+            state.leaf.unflatten(flat)[indices] = touched.leaf.unflatten(getattr(touched, name))
+
+
+def _flat(array, leaf):
+    return np.ascontiguousarray(array).reshape(-1).view(leaf.real_dtype)
+
+
+def _write_back(leaf, elements):
+    if not leaf.is_contiguous:
+        leaf.array[...] = leaf.unflatten(elements)
