@@ -152,7 +152,7 @@ def _clip_norms(updates, dialect, global_clipnorm):
     sums = [_sum_of_squares(update, dialect) for update in updates]
     factors = [_clip_factor(math.sqrt(s), update.hyper.clipnorm) for s, update in zip(sums, updates, strict=True)]
     if global_clipnorm is not None:
-        norm = math.sqrt(sum(s * factor * factor for s, factor in zip(sums, factors, strict=True)))
+        norm = math.sqrt(math.fsum(s * factor * factor for s, factor in zip(sums, factors, strict=True)))
         # A norm that is not finite spoils all gradients, rather than setting the finite ones to 0.
         common = _clip_factor(norm, global_clipnorm) + (norm - norm)
         factors = [factor * common for factor in factors]

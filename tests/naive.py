@@ -3,6 +3,8 @@
 Every scalar is computed in float64 and rounded once to the dtype of the arrays, as torch does.
 """
 
+import math
+
 import numpy as np
 
 
@@ -45,3 +47,128 @@ def torch_trajectory(p, gradients, lr=2e-3, b1=0.9, b2=0.999, eps=1e-8, psi=4e-3
         p = p + -lr * mu_next / (1 - mu_product * mu_next) * m / denominator
         points.append(p)
     return np.array(points)
+
+
+class Optimizer:
+    """All of `nadam_numba.NAdam` on a list of real arrays, one whole-array formula after the other.
+
+    A gradient is None, an array, or a pair (indices, rows). Every scalar is computed in float64 and rounded once.
+    """
+
+    def __init__(self, params, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, **options):
+        self.params = [p.copy() for p in params]
+        self.scalars = learning_rate, beta_1, beta_2, epsilon
+        self.options = options
+        self.m, self.v, self.largest, self.averages, self.sums = ([np.zeros_like(p) for p in params] for _ in range(5))
+        self.t, self.mu_products = [0] * len(params), [1.0] * len(params)
+        self.calls = self.updates = 0
+
+    def option(self, name, default=None):
+        return self.options.get(name, default)
+
+    def step(self, gradients):
+        # The norm of a sparse gradient is summed over its rows alone, in rising order.
+        rows = [np.unique(g[0]) if isinstance(g, tuple) else ... for g in gradients]
+        gradients = [None if g is None else self.dense(g, p) for g, p in zip(gradients, self.params, strict=True)]
+        if self.option("loss_scale_factor"):
+            scale = 1.0 / self.option("loss_scale_factor")
+            gradients = [None if g is None else g.dtype.type(scale) * g for g in gradients]
+        every = self.option("gradient_accumulation_steps", 1)
+        self.calls += 1
+        if self.calls % every == 0:
+            if every > 1:
+                gradients = [
+                    None if g is None else g.dtype.type(1.0 / every) * (g + s)
+                    for g, s in zip(gradients, self.sums, strict=True)
+                ]
+                for number, g in enumerate(gradients):
+                    if g is not None:
+                        self.sums[number] = np.zeros_like(g)
+            for number, g in enumerate(self.clipped(gradients, rows if every == 1 else [...] * len(rows))):
+                if g is not None:
+                    self.update(number, g)
+        else:
+            for number, g in enumerate(gradients):
+                if g is not None:
+                    self.sums[number] = self.sums[number] + g
+        if self.option("use_ema", False):
+            self.average()
+        self.updates += self.calls % every == 0
+
+    def dense(self, gradient, parameter):
+        if not isinstance(gradient, tuple):
+            return gradient
+        array = np.zeros_like(parameter)
+        np.add.at(array, gradient[0], gradient[1])
+        return array
+
+    def clipped(self, gradients, rows):
+        if self.option("clipvalue"):
+            limits = [None if g is None else g.dtype.type(self.option("clipvalue")) for g in gradients]
+            gradients = [
+                None if g is None else np.minimum(np.maximum(g, -c), c) for g, c in zip(gradients, limits, strict=True)
+            ]
+        squares = [0.0 if g is None else sum_of_squares(g[r]) for g, r in zip(gradients, rows, strict=True)]
+        factors = [1.0] * len(gradients)
+        if self.option("clipnorm"):
+            factors = [self.option("clipnorm") / max(np.sqrt(s), self.option("clipnorm")) for s in squares]
+        if self.option("global_clipnorm"):
+            norm = math.fsum(s * factor * factor for s, factor in zip(squares, factors, strict=True))
+            common = self.option("global_clipnorm") / max(np.sqrt(norm), self.option("global_clipnorm"))
+            factors = [factor * common for factor in factors]
+        return [None if g is None else g.dtype.type(f) * g for g, f in zip(gradients, factors, strict=True)]
+
+    def update(self, number, g):
+        learning_rate, b1, b2, epsilon = self.scalars
+        p, T = self.params[number], g.dtype.type
+        learning_rate = learning_rate(self.updates) if callable(learning_rate) else learning_rate
+        self.t[number] += 1
+        t = self.t[number]
+        if self.option("nesterov", True):
+            psi = self.option("momentum_decay", 4e-3)
+            mu, mu_next = (b1 * (1 - 0.5 * 0.96 ** (float(k) * psi)) for k in (t, t + 1))
+            self.mu_products[number] *= mu
+            product = self.mu_products[number]
+            weights = (1 - mu) / (1 - product), mu_next / (1 - product * mu_next)
+        else:
+            weights = 0.0, 1 / (1 - b1 ** float(t))
+        if self.option("maximize", False):
+            g = -g
+        decay = self.option("weight_decay", 0.0)
+        if decay and self.option("decoupled_weight_decay", False):
+            p = T(1 - learning_rate * decay) * p
+        elif decay:
+            g = g + T(decay) * p
+        m = T(b1) * self.m[number] + T(1 - b1) * g
+        v = T(b2) * self.v[number] + T(1 - b2) * g * g
+        largest = np.maximum(self.largest[number], v)
+        used = largest if self.option("amsgrad", False) else v
+        root = np.sqrt(used * T(1 / (1 - b2 ** float(t))) + T(self.option("epsilon_root", 0.0)))
+        rate = T(learning_rate) / (root + T(epsilon))
+        p = p - T(weights[0]) * g * rate
+        p = p - T(weights[1]) * m * rate
+        self.params[number], self.m[number], self.v[number], self.largest[number] = p, m, v, largest
+
+    def average(self):
+        momentum = self.option("ema_momentum", 0.99) if self.updates else 0.0
+        for number, p in enumerate(self.params):
+            T = p.dtype.type
+            # In the first step the average is the parameter, whatever it was.
+            previous = self.averages[number] if self.updates else np.zeros_like(p)
+            self.averages[number] = T(momentum) * previous + T(1 - momentum) * p
+            frequency = self.option("ema_overwrite_frequency")
+            if frequency and (self.updates + 1) % frequency == 0:
+                self.params[number] = self.averages[number].copy()
+
+
+def sum_of_squares(array):
+    """In blocks of 2048 with eight sums each, one after the other, then all of them in order."""
+    squares = array.reshape(-1).astype(np.float64) ** 2
+    squares = np.concatenate([squares, np.zeros(-squares.size % 2048)]).reshape(-1, 256, 8)
+    sums = np.zeros((squares.shape[0], 8))
+    for row in range(256):
+        sums = sums + squares[:, row]
+    total = 0.0
+    for number in sums.reshape(-1).tolist():
+        total += number
+    return total

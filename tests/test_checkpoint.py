@@ -1,0 +1,216 @@
+"""Checkpoints: exact resume, atomic writes, and a clear error for everything that is not a whole one."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nadam_numba import NAdam, checkpoint, load_checkpoint, schedules
+from nadam_numba.checkpoint import CheckpointError
+
+
+def make_optimizer():
+    params = {"a": np.arange(6.0).reshape(2, 3), "b": [np.ones(2, np.complex64), None, np.array(0.5)]}
+    optimizer = NAdam(params, 0.1, amsgrad=True, use_ema=True, gradient_accumulation_steps=2)
+    for step in range(3):
+        optimizer.step({"a": np.full((2, 3), step + 1.0), "b": [np.full(2, 1j, np.complex64), None, None]})
+    return optimizer, params
+
+
+def saved_bytes(folder):
+    optimizer, params = make_optimizer()
+    optimizer.save(folder / "whole.npz")
+    return (folder / "whole.npz").read_bytes(), optimizer, params
+
+
+def test_a_checkpoint_is_npz_and_plain_data(tmp_path):
+    data, optimizer, params = saved_bytes(tmp_path)
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        assert {name for name in archive.files if name != "tree.json"} == {
+            str(n) for n in range(len(archive.files) - 1)
+        }
+    loaded = load_checkpoint(tmp_path / "whole.npz")
+    for array, expected in zip(loaded["params"], [params["a"], params["b"][0], params["b"][2]], strict=True):
+        np.testing.assert_array_equal(array, expected, strict=True)
+    other = NAdam({"a": np.ones((2, 3)), "b": [np.ones(2, np.complex64), None, np.array(0.0)]})
+    other.load_state_dict(loaded)
+    assert repr(other) == repr(optimizer)
+
+
+def test_paths_may_be_strings_and_files_are_replaced(tmp_path):
+    path = str(tmp_path / "checkpoint")
+    optimizer = NAdam(np.ones(3))
+    optimizer.save(path)
+    optimizer.step(np.ones(3))
+    optimizer.save(path)
+    assert load_checkpoint(path)["iterations"] == 1
+    assert os.listdir(tmp_path) == ["checkpoint"]
+
+
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
+    optimizer = NAdam(np.ones(3))
+    optimizer.save(tmp_path / "checkpoint.npz")
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+    optimizer.step(np.ones(3))
+
+    def fail(*arguments, **options):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np.lib.format, "write_array", fail)
+    with pytest.raises(OSError, match="disk full"):
+        optimizer.save(tmp_path / "checkpoint.npz")
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert os.listdir(tmp_path) == ["checkpoint.npz"]
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        NAdam.load(tmp_path / "none.npz", np.ones(3))
+    with pytest.raises(FileNotFoundError):
+        NAdam(np.ones(3)).save(tmp_path / "none" / "checkpoint.npz")
+
+
+def refuse(path, params, error=CheckpointError, match=""):
+    """Loading fails, and leaves the parameters alone."""
+    before = [p.copy() for p in params]
+    with pytest.raises(error, match=match):
+        NAdam.load(path, params)
+    for p, expected in zip(params, before, strict=True):
+        np.testing.assert_array_equal(p, expected)
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 200, -1, -64, -65, -500])
+def test_a_file_cut_short(length, tmp_path):
+    data, _, _ = saved_bytes(tmp_path)
+    (tmp_path / "short.npz").write_bytes(data[:length])
+    refuse(tmp_path / "short.npz", [np.zeros((2, 3))], match="cut short")
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_any_flipped_bit(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("flipped")
+    content = bytearray(saved_bytes(folder)[0])
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= 1 << data.draw(st.integers(0, 7))
+    (folder / "flipped.npz").write_bytes(content)
+    refuse(folder / "flipped.npz", [np.zeros((2, 3))], match="changed since it was written")
+
+
+def write_signed(path, members):
+    """A file with a valid digest that `save` would not write."""
+    with open(path, "w+b") as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.comment = bytes(64)
+            for name, content in members.items():
+                archive.writestr(name, content)
+        digest = checkpoint._digest_of_all_but_the_end(file)
+        file.seek(-64, os.SEEK_END)
+        file.write(digest)
+
+
+def object_array():
+    stream = io.BytesIO()
+    np.save(stream, np.array([Danger()], object), allow_pickle=True)
+    return stream.getvalue()
+
+
+class Danger:
+    """Unpickling one is noticed."""
+
+    loaded = False
+
+    def __reduce__(self):
+        return setattr, (Danger, "loaded", True)
+
+
+def header(tree, version=checkpoint.VERSION, name=checkpoint.FORMAT):
+    return json.dumps({"format": name, "version": version, "tree": tree})
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"tree.json": header({}, version=2)}, "version 2"),
+        ({"tree.json": header({}, name="something else")}, "no checkpoint"),
+        ({"tree.json": "{"}, "no checkpoint"),
+        ({"tree.json": "[]"}, "no checkpoint"),
+        ({"other.json": "{}"}, "no checkpoint"),
+        ({"tree.json": header({"params": {"array": 0}})}, "no checkpoint"),
+        ({"tree.json": header({"params": [{"array": 0}]}), "0.npy": object_array()}, "no checkpoint"),
+        ({"tree.json": header({"params": [{"array": 0}]}), "0.npy": pickle.dumps(Danger())}, "no checkpoint"),
+    ],
+    ids=["version", "format", "json", "list", "missing", "array", "objects", "pickle"],
+)
+def test_files_of_another_kind(members, message, tmp_path):
+    write_signed(tmp_path / "file.npz", members)
+    refuse(tmp_path / "file.npz", [np.zeros((2, 3))], match=message)
+    assert not Danger.loaded
+
+
+def test_a_pickle(tmp_path):
+    (tmp_path / "file.pkl").write_bytes(pickle.dumps({"params": Danger()}) + bytes(100))
+    refuse(tmp_path / "file.pkl", [np.zeros(3)], match="no checkpoint")
+    assert not Danger.loaded
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ([np.zeros(4), np.zeros(2)], ValueError, r"checkpoint\['params'\]\[0\] has shape \(3,\)"),
+        ([np.zeros(3), np.zeros(2, np.float32)], TypeError, r"checkpoint\['params'\]\[1\] has dtype float64"),
+        ([np.zeros(3)], ValueError, r"checkpoint\['params'\] has 2 entries"),
+    ],
+)
+def test_parameters_that_do_not_fit(params, error, message, tmp_path):
+    NAdam([np.ones(3), np.ones(2)]).save(tmp_path / "checkpoint.npz")
+    refuse(tmp_path / "checkpoint.npz", params, error, message)
+
+
+def test_a_state_that_does_not_fit_leaves_the_parameters(tmp_path):
+    optimizer = NAdam([np.ones(3)])
+    tree = {"params": [np.full(3, 5.0)], **optimizer.state_dict()}
+    tree["leaves"][0]["second_moment"][1] = -1.0
+    checkpoint.save(tmp_path / "checkpoint.npz", tree)
+    refuse(tmp_path / "checkpoint.npz", [np.zeros(3)], ValueError, "second_moment")
+
+
+def test_objects_are_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="Object arrays"):
+        checkpoint.save(tmp_path / "checkpoint.npz", {"params": np.array([None])})
+    assert os.listdir(tmp_path) == []
+
+
+def test_groups_and_exclusions_are_restored(tmp_path):
+    weights, bias = np.ones((2, 2)), np.ones(2)
+    groups = [
+        {"params": {"weights": weights, "bias": bias}, "weight_decay": 0.5},
+        {"params": np.ones(3), "beta_1": 0.5},
+    ]
+    optimizer = NAdam(groups, learning_rate=0.1, decoupled_weight_decay=True)
+    optimizer.exclude_from_weight_decay(names=["bias"])
+    optimizer.save(tmp_path / "checkpoint.npz")
+    others = [
+        {"params": {"weights": np.zeros((2, 2)), "bias": np.zeros(2)}, "weight_decay": 9.0},
+        {"params": np.zeros(3)},
+    ]
+    resumed = NAdam.load(tmp_path / "checkpoint.npz", others)
+    grads = [{"weights": np.zeros((2, 2)), "bias": np.zeros(2)}, np.ones(3)]
+    optimizer.step(grads)
+    resumed.step(grads)
+    assert others[0]["params"]["weights"].tolist() == weights.tolist() == [[0.95, 0.95], [0.95, 0.95]]
+    assert others[0]["params"]["bias"].tolist() == [1.0, 1.0]
+    assert resumed.param_groups[1]["beta_1"] == 0.5
+
+
+def test_a_learning_rate_that_is_code_must_be_given_again(tmp_path):
+    NAdam(np.ones(3), learning_rate=lambda step: 0.1).save(tmp_path / "checkpoint.npz")
+    refuse(tmp_path / "checkpoint.npz", [np.zeros(3)], ValueError, "learning_rate=None")
+    resumed = NAdam.load(tmp_path / "checkpoint.npz", np.zeros(3), learning_rate=schedules.cosine_decay(0.1, 10))
+    assert resumed.learning_rate(0) == 0.1
