@@ -39,7 +39,7 @@ def test_scipy_matrices(make):
     generator = np.random.default_rng(1)
     sparse, dense = np.ones((6, 4)), np.ones((6, 4))
     optimizers = NAdam({"w": sparse}, 0.1), NAdam({"w": dense}, 0.1)
-    for seed in range(5):
+    for _ in range(5):
         gradient = generator.standard_normal((6, 4)) * (generator.random((6, 4)) < 0.3)
         optimizers[0].step({"w": make(gradient)})
         optimizers[1].step({"w": gradient})

@@ -1,4 +1,4 @@
-"""Every option of NAdam, alone and combined, against the NumPy reference, to the bit; and exact resume for all of them."""
+"""Every option of NAdam, alone and combined, to the bit against the NumPy reference; and exact resume for all."""
 
 import copy
 
