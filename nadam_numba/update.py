@@ -202,15 +202,16 @@ def _apply_dense(state, gradient, square, scalars, dialect):
 
 
 def _apply_rows(state, rows, scalars, dialect, options):
-    if options.lazy_sparse:
+    is_partial = options.lazy_sparse or dialect.moves_touched_rows
+    if is_partial and dialect.clips_rows_first:
         rows = summed(rows)
+    if options.lazy_sparse:
         touched = _gather(state, rows.indices)
         _apply_dense(touched, rows.values.reshape(-1), None, scalars._replace(is_overwritten=False), dialect)
         _scatter(touched, state, rows.indices)
         if scalars.is_overwritten:
             state.leaf.array[...] = state.leaf.unflatten(state.average)
     elif dialect.moves_touched_rows:
-        rows = summed(rows)
         touched = _gather(state, rows.indices)
         still = scalars._replace(learning_rate=0.0)
         _apply_dense(state, np.zeros(state.leaf.size, state.leaf.real_dtype), None, still, dialect)
