@@ -7,8 +7,6 @@ import numbers
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
 Schedule = Callable[[int], float]
 
 
@@ -186,24 +184,6 @@ class Hyperparameters:
             is_valid = type(rate) is float and 0.0 <= rate < math.inf
             return rate if is_valid else nonnegative_finite(f"learning_rate({step})", rate)
         return self.learning_rate
-
-    def learning_rates_at(self, steps: range) -> np.ndarray:
-        """The learning rates after each number of steps in the range `steps`, checked: an array of float64.
-
-        It ends before the first step whose rate is in error, unless that is the first of `steps`: a schedule that is
-        asked ahead of time must not fail for a step that may never be made.
-        """
-        if not callable(self.learning_rate):
-            return np.full(len(steps), self.learning_rate)
-        rates = []
-        for step in steps:
-            try:
-                rates.append(self.learning_rate_at(step))
-            except Exception:
-                if not rates:
-                    raise
-                break
-        return np.array(rates)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -65,6 +65,11 @@ def driver(function):
     return numba.njit(function)
 
 
+def is_compiled(function):
+    """Whether compiled code can call `function`: it is jitted, and not in object mode."""
+    return is_jitted(function) and not function.targetoptions.get("forceobj", False)
+
+
 def use_threads(size):
     """Whether an array of `size` elements is better updated by several threads, and safely so."""
     if size < min(PARALLEL_CROSSOVER.values()):

@@ -46,21 +46,10 @@ def test_edges_of_the_ranges_are_allowed():
     Hyperparameters(momentum_decay=math.inf)
 
 
-def test_constant_rate():
-    hyper = Hyperparameters(learning_rate=0.5)
-    assert hyper.learning_rate_at(7) == 0.5
-    assert hyper.learning_rates_at(range(3, 6)).tolist() == [0.5, 0.5, 0.5]
-
-
-def test_schedule():
-    hyper = Hyperparameters(learning_rate=lambda step: 1 / (1 + step))
-    assert hyper.learning_rate_at(1) == 0.5
-    assert hyper.learning_rates_at(range(2)).tolist() == [1.0, 0.5]
-
-
-def test_schedule_of_numpy_numbers():
-    hyper = Hyperparameters(learning_rate=lambda step: np.float32(0.5) if step else 1)
-    assert hyper.learning_rates_at(range(2)).tolist() == [1.0, 0.5]
+def test_learning_rate_at_a_step():
+    assert Hyperparameters(learning_rate=0.5).learning_rate_at(7) == 0.5
+    assert Hyperparameters(learning_rate=lambda step: 1 / (1 + step)).learning_rate_at(1) == 0.5
+    assert Hyperparameters(learning_rate=lambda step: np.float32(0.5)).learning_rate_at(1) == 0.5
 
 
 @pytest.mark.parametrize(("rate", "error"), [(-1.0, ValueError), (math.nan, ValueError), ("x", TypeError)])
@@ -68,15 +57,6 @@ def test_schedule_that_returns_nonsense_is_named_with_its_step(rate, error):
     hyper = Hyperparameters(learning_rate=lambda step: rate if step == 3 else 0.1)
     with pytest.raises(error, match=r"learning_rate\(3\)"):
         hyper.learning_rate_at(3)
-    with pytest.raises(error, match=r"learning_rate\(3\)"):
-        hyper.learning_rates_at(range(3, 10))
-
-
-def test_an_error_of_a_schedule_waits_until_its_step_is_reached():
-    hyper = Hyperparameters(learning_rate=[0.3, 0.2, 0.1].__getitem__)
-    assert hyper.learning_rates_at(range(8)).tolist() == [0.3, 0.2, 0.1]
-    with pytest.raises(IndexError):
-        hyper.learning_rates_at(range(3, 8))
 
 
 def test_an_integer_beyond_floats():

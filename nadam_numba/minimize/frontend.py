@@ -16,7 +16,7 @@ from nadam_numba.minimize.callback import make_callback
 from nadam_numba.minimize.loop import compiled_iterate, iterate, start
 from nadam_numba.minimize.objective import make_objective
 from nadam_numba.minimize.result import Status, make_result
-from nadam_numba.schedules import cosine_decay
+from nadam_numba.schedules import cosine_decay, rates, reduce_on_plateau
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -71,7 +71,8 @@ def minimize(
             In units of x: the first steps change each variable by about this much. Either a constant or a schedule, a
             function of the number of steps made (see `nadam_numba.schedules`). A constant rate ends in an oscillation
             about the minimum, so the default falls from 0.1 to 0 over `maxiter` steps along half a cosine. A schedule
-            is asked for some steps ahead, and must not depend on when it is asked.
+            is asked for some steps ahead, and must not depend on when it is asked; one that is compiled with ``@njit``
+            is evaluated by compiled code. Of a `reduce_on_plateau`, a copy is told the value after each step.
         beta_1, beta_2, epsilon, momentum_decay : float, default 0.9, 0.999, 1e-8, 4e-3
             See `nadam_numba.NAdam`.
         maxiter : int, default 10000
@@ -158,7 +159,8 @@ def _minimize_nadam(
 
     gradient = np.empty_like(x)
     value = objective.evaluate(objective.fun, objective.jac, args, x, gradient)
-    state = start(x, value, gradient, gtol)
+    plateau = hyper.learning_rate.state if isinstance(hyper.learning_rate, reduce_on_plateau) else None
+    state = start(x, value, gradient, gtol, plateau)
     state, status = _run(state, objective, args, hyper, maxiter, gtol, callback)
     result = make_result(state, status, objective.calls_per_evaluation)
     if disp:
@@ -173,13 +175,14 @@ def _run(state, objective, args, hyper, maxiter, gtol, callback):
         loop, functions = compiled_iterate, objective.compiled
     else:
         loop, functions = iterate, (objective.evaluate, objective.fun, objective.jac)
+    plateau_rule = None if state.plateau is None else hyper.learning_rate.rule
     chunk = 1
     while state.status == Status.RUNNING:
         if state.step >= maxiter:
             return state, Status.ITERATION_LIMIT
         begin = time.perf_counter()
         steps = range(state.step, min(state.step + chunk, maxiter))
-        learning_rates = hyper.learning_rates_at(steps)
+        learning_rates = rates(hyper.learning_rate, steps)
         state = loop(
             update,
             *functions,
@@ -191,6 +194,7 @@ def _run(state, objective, args, hyper, maxiter, gtol, callback):
             hyper.epsilon,
             hyper.momentum_decay,
             gtol,
+            plateau_rule,
         )
         if callback is None:
             is_short = time.perf_counter() - begin < _CHUNK_SECONDS

@@ -8,13 +8,17 @@ from nadam_numba import jit
 from nadam_numba.cpu import copy_into, largest_magnitude, step_coefficients
 from nadam_numba.minimize.result import CONVERGED, NONFINITE, RUNNING
 from nadam_numba.rule import NEUTRAL
+from nadam_numba.schedules import PlateauState, plateau_step
 
 # Two values of an objective that differ by less, relative to their size, are the same to rounding.
 _ROUNDING = 1e-12
 
 
 class State(NamedTuple):
-    """All that changes from iteration to iteration; the arrays are overwritten in place."""
+    """All that changes from iteration to iteration; the arrays are overwritten in place.
+
+    `plateau` is None unless the learning rate is a `reduce_on_plateau`.
+    """
 
     x: np.ndarray
     gradient: np.ndarray
@@ -26,11 +30,12 @@ class State(NamedTuple):
     best_value: float
     best_norm: float
     mu_product: float
+    plateau: PlateauState | None
     step: int
     status: int
 
 
-def start(x, value, gradient, gtol):
+def start(x, value, gradient, gtol, plateau=None):
     """The state before the first step, at the point `x` with its value and gradient."""
     norm = float(largest_magnitude(gradient))
     is_finite = np.isfinite(value) and np.isfinite(norm)
@@ -46,6 +51,7 @@ def start(x, value, gradient, gtol):
         best_value=value,
         best_norm=norm,
         mu_product=1.0,
+        plateau=plateau,
         step=0,
         status=status,
     )
@@ -64,6 +70,7 @@ def iterate(
     epsilon,
     momentum_decay,
     gtol,
+    plateau_rule,
 ):
     """Make one step for each of `learning_rates`, or fewer if a stopping test holds, and return the new state.
 
@@ -83,10 +90,14 @@ def iterate(
     gtol : float
         Stop where the largest component of the gradient is at most this, provided that the value is the best seen, to
         rounding: elsewhere a flat point may lie above points passed before.
+    plateau_rule : tuple or None
+        Of a `reduce_on_plateau`, whose rate then counts in place of `learning_rates`. None compiles to nothing.
     """
     x, gradient, first_moment, second_moment, best_x, best_gradient = state[:6]
-    value, best_value, best_norm, mu_product, step, status = state[6:]
+    value, best_value, best_norm, mu_product, plateau, step, status = state[6:]
     for learning_rate in learning_rates:
+        if plateau_rule is not None:
+            learning_rate = plateau.learning_rate
         step += 1
         mu_product, gradient_weight, momentum_weight, second_moment_correction = step_coefficients(
             step, mu_product, beta_1, beta_2, momentum_decay
@@ -110,6 +121,8 @@ def iterate(
             *NEUTRAL,
         )
         value = evaluate(fun, jac, args, x, gradient)
+        if plateau_rule is not None:
+            plateau = plateau_step(value, plateau, plateau_rule)
         norm = 1.0 * largest_magnitude(gradient)
         if not (np.isfinite(value) and np.isfinite(norm)):
             status = NONFINITE
@@ -134,6 +147,7 @@ def iterate(
         best_value,
         best_norm,
         mu_product,
+        plateau,
         step,
         status,
     )

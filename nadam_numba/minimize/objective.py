@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import is_jitted
 
 from nadam_numba import cpu, jit
 
@@ -48,7 +47,7 @@ def make_objective(fun, jac, x):
     else:
         raise ValueError(f"jac={jac!r}: it must be callable, True (fun returns value and gradient), None or '2-point'")
     jac = jac if callable(jac) else None
-    is_compiled = _is_compiled(fun) and (jac is None or _is_compiled(jac))
+    is_compiled = jit.is_compiled(fun) and (jac is None or jit.is_compiled(jac))
     compiled = (_COMPILED[evaluate], fun, jac) if is_compiled else None
     return Objective(evaluate, python_fun, python_jac, compiled, exact, calls)
 
@@ -97,21 +96,16 @@ _COMPILED = {
 }
 
 
-def _is_compiled(function):
-    """Whether compiled code can call `function`: it is jitted, and not in object mode."""
-    return is_jitted(function) and not function.targetoptions.get("forceobj", False)
-
-
 def _checked_value(fun):
     def value_of(x, *args):
-        return _as_value("fun", fun(x, *args), _is_compiled(fun))
+        return _as_value("fun", fun(x, *args), jit.is_compiled(fun))
 
     return value_of
 
 
 def _checked_gradient(jac, x0):
     def gradient_of(x, *args):
-        return _as_gradient("jac", jac(x, *args), x0, _is_compiled(jac))
+        return _as_gradient("jac", jac(x, *args), x0, jit.is_compiled(jac))
 
     return gradient_of
 
@@ -121,7 +115,7 @@ def _checked_pair(fun, x0):
         pair = fun(x, *args)
         if not isinstance(pair, (tuple, list)) or len(pair) < 2:
             raise ValueError(f"jac=True, but fun returned {pair!r}: it must return a value and a gradient")
-        return _as_value("fun", pair[0], _is_compiled(fun)), _as_gradient("fun", pair[1], x0, _is_compiled(fun))
+        return _as_value("fun", pair[0], jit.is_compiled(fun)), _as_gradient("fun", pair[1], x0, jit.is_compiled(fun))
 
     return value_and_gradient_of
 
