@@ -7,6 +7,8 @@ import numbers
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+
 Schedule = Callable[[int], float]
 
 
@@ -148,6 +150,11 @@ class Hyperparameters:
     epsilon_root : float
         Added under the root of the second moment, finite and >= 0 (optax's ``eps_root``).
 
+    Attributes
+    ----------
+    schedule : float or callable
+        The learning rate as a number or as a function of the step, for `schedules.rate_at`.
+
     Raises
     ------
     TypeError
@@ -173,17 +180,19 @@ class Hyperparameters:
     def __post_init__(self):
         _check_fields(self, _HYPERPARAMETER_CHECKS)
         # Asking for the signature takes longer than a step.
-        takes_step = callable(self.learning_rate) and _takes_the_step(self.learning_rate)
-        object.__setattr__(self, "_takes_step", takes_step)
+        needs_wrapping = callable(self.learning_rate) and not _takes_the_step(self.learning_rate)
+        schedule = _WithoutStep(self.learning_rate) if needs_wrapping else self.learning_rate
+        object.__setattr__(self, "schedule", schedule)
 
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate after `step` steps, checked."""
-        if callable(self.learning_rate):
-            rate = self.learning_rate(step) if self._takes_step else self.learning_rate()
-            # What most schedules return needs no full check, which takes longer than a step.
-            is_valid = type(rate) is float and 0.0 <= rate < math.inf
-            return rate if is_valid else nonnegative_finite(f"learning_rate({step})", rate)
-        return self.learning_rate
+
+@dataclasses.dataclass(frozen=True)
+class _WithoutStep:
+    """A schedule that calls a function without arguments."""
+
+    function: Callable[[], float]
+
+    def __call__(self, step: int) -> float:
+        return self.function()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ from nadam_numba.gradients import gradient_of, is_finite
 from nadam_numba.groups import ParameterGroup, check_group, is_list_of_groups
 from nadam_numba.hooks import Hooks, RemovableHandle
 from nadam_numba.hyperparameters import Hyperparameters, Options, Schedule
+from nadam_numba.schedules import rate_at
 from nadam_numba.state import (
     check_keys,
     check_length,
@@ -37,13 +38,15 @@ from nadam_numba.state import (
 from nadam_numba.update import LeafState, accumulate_arrays, move_averages, update_arrays
 
 _STATE_KEYS = ("iterations", "micro_steps", "hyperparameters", "options", "param_groups", "leaves")
-_DEFAULTS = {**vars(Hyperparameters()), **vars(Options())}
 _ALWAYS_TOLD = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay")
 
 
 def _fields(instance):
     """A dataclass's fields by name, as they are: dataclasses.asdict would copy the user's schedule."""
     return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+
+
+_DEFAULTS = {**_fields(Hyperparameters()), **_fields(Options())}
 
 
 def _hyperparameter(name):
@@ -313,7 +316,7 @@ class NAdam:
             If a gradient is not finite and ``nonfinite="raise"``; with the same promise.
         """
         grads = self._pre_hooks.before(self, grads)
-        learning_rates = [group.hyperparameters.learning_rate_at(self._iterations) for group in self._groups]
+        learning_rates = [rate_at(group.hyperparameters.schedule, self._iterations) for group in self._groups]
         gradients = self._gradients(grads)
         if self._accepts(gradients):
             self._advance(gradients, learning_rates)

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import itertools
 import math
-import types
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -835,7 +834,7 @@ def _schedule(formula, numbers=None, /, **arguments):
 # The compiled way. Each loop ends at a rate that is no finite number >= 0. That it may also keeps it from being
 # vectorised, for which LLVM could take another library's cosine and pow, with other last digits.
 
-_formula = None  # each kernel has its own
+_formula = None  # bound to one of them in each kernel
 
 
 def _fill(rates, first, numbers):
@@ -849,11 +848,8 @@ def _fill(rates, first, numbers):
 
 
 def _kernel(formula):
-    """Compile `_fill` for a formula: as a global name, because a kernel that takes functions cannot be cached."""
-    names = {**globals(), "_formula": jit.scalar(formula)}
-    fill = types.FunctionType(_fill.__code__, names, f"_fill{formula.__name__}")
-    fill.__qualname__ = fill.__name__
-    return jit.kernel(fill)
+    """Compile `_fill` for a formula, which is bound: a kernel that takes functions cannot be cached."""
+    return jit.kernel(_fill, _formula=jit.scalar(formula))
 
 
 _KERNELS = {

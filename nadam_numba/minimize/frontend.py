@@ -182,7 +182,7 @@ def _run(state, objective, args, hyper, maxiter, gtol, callback):
             return state, Status.ITERATION_LIMIT
         begin = time.perf_counter()
         steps = range(state.step, min(state.step + chunk, maxiter))
-        learning_rates = rates(hyper.learning_rate, steps)
+        learning_rates = rates(hyper.schedule, steps)
         state = loop(
             update,
             *functions,
