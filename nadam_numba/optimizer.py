@@ -420,8 +420,8 @@ class NAdam:
             ``iterations`` (int), ``micro_steps`` (int, calls of `step` since the last update), ``hyperparameters`` and
             ``options`` (dicts of numbers), ``param_groups`` (a dict of its own hyperparameters for each) and ``leaves``
             (a dict for each array, with its ``iterations``, ``mu_product``, ``is_decayed``, and arrays in its shape or
-            None). A learning rate that is a function is None, unless it is one of `nadam_numba.schedules`: code is not
-            state.
+            None). A learning rate that is one of `nadam_numba.schedules` is a dict of its name and arguments; any other
+            function is None, for code is not state.
         """
         return {
             "iterations": self._iterations,
@@ -504,7 +504,8 @@ class NAdam:
             In the structure, shapes and dtypes of those that were saved; overwritten by the saved values. Of dicts that
             make groups, only the key "params" counts.
         learning_rate : float or callable, optional
-            In place of one that was a function, if that is not one of `nadam_numba.schedules`: files hold no code.
+            In place of the saved one; needed if that was a function other than `nadam_numba.schedules` makes, for files
+            hold no code.
 
         Raises
         ------
@@ -535,7 +536,10 @@ class NAdam:
             raise ValueError("learning_rate=None: the one saved was a function, so that it must be given again")
         if is_list_of_groups(params):
             params = [{"params": group["params"]} for group in params]
-        optimizer = cls(params) if learning_rate is None else cls(params, learning_rate)
+        optimizer = cls(params)
+        if learning_rate is not None:
+            optimizer.learning_rate = learning_rate
+            state_dict["hyperparameters"]["learning_rate"] = None
         leaves_ = [state.leaf for state in optimizer._states]
         arrays = matching("checkpoint['params']", values, leaves_, matching_array)
         optimizer.load_state_dict(state_dict)

@@ -683,6 +683,59 @@ def rates(learning_rate: float | Schedule, steps: range) -> np.ndarray:
     return np.array(values)
 
 
+def as_data(schedule: Schedule) -> dict | None:
+    """A schedule made here as plain data, for `from_data`; None for any other function, which is code."""
+    if isinstance(schedule, reduce_on_plateau):
+        arguments = {field.name: getattr(schedule, field.name) for field in dataclasses.fields(schedule) if field.init}
+        return {"schedule": "reduce_on_plateau", "arguments": arguments, "state": schedule.state_dict()}
+    if isinstance(schedule, _Schedule):
+        arguments = {name: list(v) if isinstance(v, tuple) else v for name, v in schedule.arguments}
+        return {"schedule": schedule.formula.__name__[1:], "arguments": arguments}
+    if isinstance(schedule, _Warmup):
+        arguments = {field.name: getattr(schedule, field.name) for field in dataclasses.fields(schedule)}
+        inner = arguments.pop("schedule")
+        arguments["learning_rate"] = as_data(inner)
+        return None if arguments["learning_rate"] is None else {"schedule": "linear_warmup", "arguments": arguments}
+    return None
+
+
+def from_data(name: str, data: dict) -> Schedule:
+    """The schedule that `as_data` made `data` of.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `data`, which messages call `name`, is nothing that `as_data` makes.
+    """
+    kind = data.get("schedule")
+    if not isinstance(kind, str) or kind not in _MAKERS or not isinstance(data.get("arguments"), dict):
+        raise ValueError(f"{name}={data!r}: it must have a schedule, one of {', '.join(_MAKERS)}, and arguments")
+    arguments = dict(data["arguments"])
+    if isinstance(arguments.get("learning_rate"), dict):
+        arguments["learning_rate"] = from_data(f"{name}['arguments']['learning_rate']", arguments["learning_rate"])
+    schedule = _MAKERS[kind](**arguments)
+    if "state" in data:
+        schedule.load_state_dict(data["state"])
+    return schedule
+
+
+_MAKERS = {
+    maker.__name__: maker
+    for maker in (
+        constant,
+        exponential_decay,
+        inverse_time_decay,
+        polynomial_decay,
+        piecewise_constant,
+        cosine_decay,
+        cosine_decay_restarts,
+        one_cycle,
+        linear_warmup,
+        reduce_on_plateau,
+    )
+}
+
+
 # The formulas: plain scalar maths without a decorator, run from Python as they stand, compiled for many steps. Steps
 # are floats, because Numba makes repeated multiplication of an integer exponent, which rounds differently from pow.
 

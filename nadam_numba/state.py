@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nadam_numba import schedules
 from nadam_numba.arrays import Leaf, matching_array
 from nadam_numba.hyperparameters import Hyperparameters, Options, real_number, true_or_false
 from nadam_numba.update import LeafState
@@ -15,10 +16,10 @@ _LEAF_KEYS = ("iterations", "mu_product", "is_decayed", *_ARRAYS)
 
 
 def hyperparameters_as_data(values: Mapping) -> dict:
-    """Hyperparameters by name, with data in place of a learning rate that is a function."""
+    """Hyperparameters by name, with data in place of a learning rate that is a function: None if that is code."""
     data = dict(values)
     if callable(data.get("learning_rate")):
-        data["learning_rate"] = None
+        data["learning_rate"] = schedules.as_data(data["learning_rate"])
     return data
 
 
@@ -44,6 +45,8 @@ def checked_overrides(name: str, data: Mapping, learning_rate) -> dict:
     overrides = dict(data)
     if "learning_rate" in overrides and overrides["learning_rate"] is None:
         overrides["learning_rate"] = learning_rate
+    elif isinstance(overrides.get("learning_rate"), Mapping):
+        overrides["learning_rate"] = schedules.from_data(f"{name}['learning_rate']", overrides["learning_rate"])
     return overrides
 
 

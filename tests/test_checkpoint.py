@@ -214,3 +214,59 @@ def test_a_learning_rate_that_is_code_must_be_given_again(tmp_path):
     refuse(tmp_path / "checkpoint.npz", [np.zeros(3)], ValueError, "learning_rate=None")
     resumed = NAdam.load(tmp_path / "checkpoint.npz", np.zeros(3), learning_rate=schedules.cosine_decay(0.1, 10))
     assert resumed.learning_rate(0) == 0.1
+
+
+SCHEDULES = [
+    schedules.constant(0.1),
+    schedules.exponential_decay(0.1, 10, 0.5, staircase=True),
+    schedules.inverse_time_decay(0.1, 10, 0.5),
+    schedules.polynomial_decay(0.1, 10, cycle=True),
+    schedules.piecewise_constant([2, 5], [0.3, 0.2, 0.1]),
+    schedules.cosine_decay(0.1, 10, warmup_target=0.3, warmup_steps=4),
+    schedules.cosine_decay_restarts(0.1, 3),
+    schedules.one_cycle(0.1, 30, anneal_strategy="linear"),
+    schedules.linear_warmup(0.1, 5),
+    schedules.linear_warmup(schedules.piecewise_constant([2, 5], [0.3, 0.2, 0.1]), 5),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_schedules_of_the_package_are_saved(schedule, tmp_path):
+    p = np.ones(3)
+    optimizer = NAdam([{"params": p, "learning_rate": schedule}, {"params": np.ones(1)}])
+    optimizer.step([np.ones(3), None])
+    optimizer.save(tmp_path / "checkpoint.npz")
+    loaded = np.zeros(3)
+    resumed = NAdam.load(tmp_path / "checkpoint.npz", [{"params": loaded}, {"params": np.ones(1)}])
+    assert resumed.param_groups[0]["learning_rate"] == schedule
+    for _ in range(12):
+        optimizer.step([np.ones(3), None])
+        resumed.step([np.ones(3), None])
+    np.testing.assert_array_equal(p, loaded)
+
+
+def test_a_plateau_is_saved_with_its_state(tmp_path):
+    plateau = schedules.reduce_on_plateau(0.5, factor=0.5, patience=0)
+    plateau.update(1.0)
+    optimizer = NAdam(np.ones(3), learning_rate=plateau)
+    plateau.update(1.0)
+    optimizer.save(tmp_path / "checkpoint.npz")
+    resumed = NAdam.load(tmp_path / "checkpoint.npz", np.ones(3))
+    assert resumed.learning_rate == plateau
+    assert resumed.learning_rate is not plateau
+    resumed.learning_rate.update(2.0)
+    assert resumed.learning_rate(0) == 0.125
+    assert plateau(0) == 0.25
+    own = NAdam.load(tmp_path / "checkpoint.npz", np.ones(3), learning_rate=plateau)
+    assert own.learning_rate is plateau
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"schedule": "os.system", "arguments": {}}, {"schedule": "constant"}, {"schedule": ["x"]}]
+)
+def test_schedules_that_are_none(data):
+    optimizer = NAdam(np.ones(3))
+    state = optimizer.state_dict()
+    state["hyperparameters"]["learning_rate"] = data
+    with pytest.raises(ValueError, match=r"state_dict\['hyperparameters'\]\['learning_rate'\]="):
+        optimizer.load_state_dict(state)

@@ -1,11 +1,14 @@
 """What is checked at the door: every message names the argument, its value and what is allowed."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
+from numba import njit
 
 from nadam_numba.hyperparameters import Hyperparameters
+from nadam_numba.schedules import rate_at
 
 OUT_OF_RANGE = [
     ("learning_rate", [-1e-9, math.nan, math.inf], "a finite number >= 0"),
@@ -47,16 +50,30 @@ def test_edges_of_the_ranges_are_allowed():
 
 
 def test_learning_rate_at_a_step():
-    assert Hyperparameters(learning_rate=0.5).learning_rate_at(7) == 0.5
-    assert Hyperparameters(learning_rate=lambda step: 1 / (1 + step)).learning_rate_at(1) == 0.5
-    assert Hyperparameters(learning_rate=lambda step: np.float32(0.5)).learning_rate_at(1) == 0.5
+    assert rate_at(Hyperparameters(learning_rate=0.5).schedule, 7) == 0.5
+    assert rate_at(Hyperparameters(learning_rate=lambda step: 1 / (1 + step)).schedule, 1) == 0.5
+    assert rate_at(Hyperparameters(learning_rate=lambda step: np.float32(0.5)).schedule, 1) == 0.5
+
+
+@pytest.mark.parametrize("function", [lambda: 0.25, njit(lambda: 0.25), partial(float, "0.25"), float("0.25").__abs__])
+def test_functions_without_arguments(function):
+    hyper = Hyperparameters(learning_rate=function)
+    assert hyper.learning_rate is function
+    assert rate_at(hyper.schedule, 7) == 0.25
+
+
+@pytest.mark.parametrize(
+    "function", [lambda step=3: float(step), njit(lambda step: 1.0 * step), float, lambda *a: a[0]]
+)
+def test_functions_that_can_take_the_step_get_it(function):
+    assert rate_at(Hyperparameters(learning_rate=function).schedule, 7) == 7.0
 
 
 @pytest.mark.parametrize(("rate", "error"), [(-1.0, ValueError), (math.nan, ValueError), ("x", TypeError)])
 def test_schedule_that_returns_nonsense_is_named_with_its_step(rate, error):
     hyper = Hyperparameters(learning_rate=lambda step: rate if step == 3 else 0.1)
     with pytest.raises(error, match=r"learning_rate\(3\)"):
-        hyper.learning_rate_at(3)
+        rate_at(hyper.schedule, 3)
 
 
 def test_an_integer_beyond_floats():
