@@ -79,10 +79,14 @@ def test_special_values_follow_the_formulas(dtype):
 @needs_x86
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
-def test_kernel_is_vectorised_and_stays_in_its_precision(parallel, dtype, monkeypatch):
+@pytest.mark.parametrize("order", cpu._DESCENTS)
+@pytest.mark.parametrize("count", [0, 4], ids=["plain", "all options"])
+def test_kernel_is_vectorised_and_stays_in_its_precision(count, order, parallel, dtype, monkeypatch):
     monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
-    update = jit.kernel(cpu._update, rule, parallel=parallel, _descend=cpu._DESCENTS["torch"])
-    run(update, random_arrays(8, dtype))
+    update = jit.kernel(cpu._update, rule, parallel=parallel, _descend=cpu._DESCENTS[order])
+    p, m, v, g = random_arrays(8, dtype)
+    largest, average, accumulated, square = [np.zeros(8, dtype)] * count or [None] * 4
+    update(p, m, v, largest, average, accumulated, g, square, *Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5))
     (assembly,) = update.inspect_asm().values()
     suffix = {np.float32: "ps", np.float64: "pd"}[dtype]
     assert re.search(rf"\bv?sqrt{suffix}\b", assembly)
