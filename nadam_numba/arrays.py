@@ -141,16 +141,26 @@ def check_overlaps(tree_leaves):
 
 def memory_spans(tree_leaves):
     """Where the arrays of the leaves lie in memory, in the form `may_share_memory` takes."""
-    spans = sorted(np.lib.array_utils.byte_bounds(leaf.array) for leaf in tree_leaves)
+    return ordered_spans(np.lib.array_utils.byte_bounds(leaf.array) for leaf in tree_leaves)
+
+
+def may_share_memory(array, spans):
+    """Whether `array` overlaps any of the spans of memory; may be True for arrays that merely interleave."""
+    return overlaps(np.lib.array_utils.byte_bounds(array), spans)
+
+
+def ordered_spans(spans):
+    """Pairs of the first address and the one after the last, in the form `overlaps` takes."""
+    spans = sorted(spans)
     starts = [start for start, _ in spans]
     furthest_ends = list(itertools.accumulate((end for _, end in spans), max))
     return starts, furthest_ends
 
 
-def may_share_memory(array, spans):
-    """Whether `array` overlaps any of the spans of memory; may be True for arrays that merely interleave."""
+def overlaps(span, spans):
+    """Whether a pair of addresses overlaps any of the spans, from `ordered_spans`."""
     starts, furthest_ends = spans
-    start, end = np.lib.array_utils.byte_bounds(array)
+    start, end = span
     beginning_before_its_end = bisect.bisect_left(starts, end)
     return beginning_before_its_end > 0 and furthest_ends[beginning_before_its_end - 1] > start
 

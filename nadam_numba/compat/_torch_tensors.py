@@ -1,0 +1,234 @@
+"""The NAdam of `nadam_numba.compat.torch` for torch's tensors; the one module that imports torch.
+
+Only the arithmetic of a step is replaced. Everything else, with all that torch's schedulers, scalers and checkpoints
+rely on, is inherited from torch.optim.NAdam; tensors that the kernel cannot take make torch's own step.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch.autograd.graph import increment_version
+from torch.optim.nadam import nadam
+
+from nadam_numba import cpu
+from nadam_numba.arrays import ordered_spans, overlaps
+from nadam_numba.compat.torch import NAdam as NAdamOfArrays
+from nadam_numba.compat.torch import hyperparameters_of
+from nadam_numba.dialects import TORCH, exact
+
+# torch makes the product of the momentum coefficients in its default dtype, and takes it on in that of the tensor.
+_DIALECTS = {torch.float32: TORCH, torch.float64: exact(TORCH)}
+_DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+# Subclasses may mean something else by their memory.
+_TYPES = (torch.Tensor, torch.nn.Parameter)
+
+
+class NAdam(torch.optim.NAdam):
+    """torch.optim.NAdam, whose step passes over the memory of CPU tensors once.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Those of torch.optim.NAdam.
+    scalar_dtype : None
+        There for the sake of the other form; for tensors ``torch.get_default_dtype()`` decides.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in torch, or if `scalar_dtype` is given.
+
+    Notes
+    -----
+    The kernel takes float32, float64, complex64 and complex128 tensors in the memory of the CPU, contiguous or merely
+    permuted, such as those of ``torch.channels_last``. All others, and groups that are capturable or differentiable,
+    are updated by torch itself. A gradient that shares memory with a parameter counts as it was before the step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nadam_numba.compat.torch import NAdam
+    >>> point = torch.tensor([3.0, -2.0], requires_grad=True)
+    >>> optimizer = NAdam([point], lr=0.1)
+    >>> for _ in range(500):
+    ...     optimizer.zero_grad()
+    ...     (point**2).sum().backward()
+    ...     optimizer.step()
+    >>> bool(point.abs().max() < 1e-6), isinstance(optimizer, torch.optim.NAdam), isinstance(optimizer, NAdam)
+    (True, True, True)
+    """
+
+    def __init__(self, *args, scalar_dtype: None = None, **kwargs):
+        if scalar_dtype is not None:
+            raise ValueError(
+                f"scalar_dtype={scalar_dtype!r}: for tensors it must be None, torch.set_default_dtype decides"
+            )
+        super().__init__(*args, **kwargs)
+
+    def step(self, closure: Callable | None = None):
+        """Update all parameters that have a gradient, in place, once.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the gradients and returns the loss; called first, with gradients enabled.
+
+        Returns
+        -------
+        object
+            What `closure` returned; None without one.
+
+        Raises
+        ------
+        RuntimeError
+            If a gradient is sparse.
+        """
+        self._accelerator_graph_capture_health_check()
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        with torch.set_grad_enabled(self.defaults["differentiable"]):
+            self._update()
+        return loss
+
+    def load_state_dict(self, state_dict: Mapping) -> None:
+        """As torch.optim.NAdam; also of what the optimizer of arrays saved."""
+        super().load_state_dict(as_tensors(state_dict))
+
+    def _update(self):
+        kernel_rows, torch_rows = [], []
+        for group in self.param_groups:
+            columns = [], [], [], [], [], []
+            has_complex = self._init_group(group, *columns)
+            scalars = _scalars(group)
+            rest = []
+            for row in zip(*columns, strict=True):
+                if scalars is not None and _is_for_kernel(*row):
+                    kernel_rows.append((scalars, row))
+                else:
+                    rest.append(row)
+            if rest:
+                torch_rows.append((group, has_complex, rest))
+        _step_by_kernel(kernel_rows)
+        for group, has_complex, rest in torch_rows:
+            _step_by_torch(group, has_complex, rest)
+
+
+def as_tensors(state_dict: Mapping) -> dict:
+    """A state with tensors in place of arrays, which are copied."""
+    state = {
+        key: {name: _as_tensor(value) for name, value in entry.items()} if isinstance(entry, Mapping) else entry
+        for key, entry in state_dict["state"].items()
+    }
+    return {**state_dict, "state": state}
+
+
+def _as_tensor(value):
+    # The copy keeps the order of the axes in memory, which torch.tensor does not.
+    return torch.from_numpy(np.array(value)) if isinstance(value, np.ndarray) else value
+
+
+def _scalars(group):
+    """A function from the state of a tensor to the scalars of its step; None if the kernel cannot take the group."""
+    if torch.compiler.is_compiling() or group["capturable"] or group["differentiable"]:
+        return None
+    try:
+        hyper = hyperparameters_of(group)
+    except (TypeError, ValueError):
+        return None
+    rate = float(group["lr"])
+
+    @functools.cache
+    def scalars(dtype, step, mu_product):
+        mu_product, scalars = _DIALECTS[dtype].scalars(hyper, rate, step, mu_product)
+        return mu_product, scalars._replace(gradient_factor=-1.0 if hyper.maximize else 1.0)
+
+    return scalars
+
+
+def _is_for_kernel(p, grad, exp_avg, exp_avg_sq, mu_product, step):
+    return (
+        p.dtype in _DTYPES
+        and all(_is_plain(tensor, p) for tensor in (p, grad, exp_avg, exp_avg_sq))
+        and p.stride() == exp_avg.stride() == exp_avg_sq.stride()
+        and _is_dense(p)
+        and mu_product.dtype in _DIALECTS
+        and mu_product.is_cpu
+        and step.is_cpu
+    )
+
+
+def _is_plain(tensor, p):
+    """Whether a tensor is nothing but numbers in memory, of the dtype and shape of its parameter."""
+    return (
+        type(tensor) in _TYPES
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and tensor.dtype is p.dtype
+        and tensor.shape == p.shape
+        and not (tensor.is_conj() or tensor.is_neg() or tensor.is_inference())
+    )
+
+
+def _is_dense(tensor):
+    """Whether its elements fill a stretch of memory, each once."""
+    return tensor.is_contiguous() or not _flat(tensor).flags.owndata
+
+
+def _flat(tensor):
+    """The numbers of a tensor in the order they have in memory, without copying if it is dense."""
+    tensor = tensor.detach()
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).numpy().ravel("K")
+
+
+def _span(tensor):
+    start = tensor.data_ptr()
+    return start, start + tensor.nbytes
+
+
+def _gradient(grad, p, spans):
+    """The numbers of a gradient in the order of its parameter, safe from the step."""
+    grad = grad.detach()
+    if grad.stride() != p.stride():
+        grad = torch.empty_like(p.detach()).copy_(grad)
+    elif overlaps(_span(grad), spans):
+        grad = grad.clone()
+    return _flat(grad)
+
+
+def _step_by_kernel(rows):
+    spans = ordered_spans(_span(p) for _, (p, *_) in rows)
+    gradients = [_gradient(grad, p, spans) for _, (p, grad, *_) in rows]
+    for (scalars, (p, _, exp_avg, exp_avg_sq, mu_product, step)), gradient in zip(rows, gradients, strict=True):
+        step.fill_(step.item() + 1.0)
+        product, numbers = scalars(mu_product.dtype, step.item(), mu_product.item())
+        mu_product.fill_(product)
+        cpu.update_for(gradient.size)(
+            _flat(p), _flat(exp_avg), _flat(exp_avg_sq), None, None, None, gradient, None, *numbers
+        )
+    # Autograd does not see what is written through NumPy.
+    increment_version([tensor for _, (p, _, exp_avg, exp_avg_sq, *_) in rows for tensor in (p, exp_avg, exp_avg_sq)])
+
+
+def _step_by_torch(group, has_complex, rows):
+    nadam(
+        *map(list, zip(*rows, strict=True)),
+        has_complex=has_complex,
+        beta1=group["betas"][0],
+        beta2=group["betas"][1],
+        lr=group["lr"],
+        eps=group["eps"],
+        weight_decay=group["weight_decay"],
+        momentum_decay=group["momentum_decay"],
+        decoupled_weight_decay=group["decoupled_weight_decay"],
+        maximize=group["maximize"],
+        foreach=group["foreach"],
+        capturable=group["capturable"],
+        differentiable=group["differentiable"],
+    )
+
+
+NAdamOfArrays.register(NAdam)
