@@ -38,7 +38,7 @@ def _cast(array, scalars):
     dtype = array.dtype.type
     return (
         dtype(scalars.learning_rate),
-        dtype(scalars.beta_1),
+        dtype(1.0 if scalars.has_decayed else scalars.beta_1),
         dtype(1.0 - scalars.beta_1),
         dtype(scalars.beta_2),
         dtype(1.0 - scalars.beta_2),

@@ -53,7 +53,8 @@ def _nonnegative(name, value):
     return real_number(name, value, "a number >= 0", lambda v: 0.0 <= v)
 
 
-def _decay_rate(name, value):
+def decay_rate(name, value):
+    """Return `value` as a float in [0, 1)."""
     return real_number(name, value, "a number in [0, 1)", lambda v: 0.0 <= v < 1.0)
 
 
@@ -234,8 +235,8 @@ class Options:
 
 _HYPERPARAMETER_CHECKS = {
     "learning_rate": _rate_or_schedule,
-    "beta_1": _decay_rate,
-    "beta_2": _decay_rate,
+    "beta_1": decay_rate,
+    "beta_2": decay_rate,
     "epsilon": nonnegative_finite,
     "momentum_decay": _nonnegative,
     "weight_decay": nonnegative_finite,

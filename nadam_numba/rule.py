@@ -46,6 +46,8 @@ class Scalars(NamedTuple):
         Part of itself that the moving average of the parameter keeps.
     is_overwritten : bool
         Whether the parameter takes the value of its average.
+    has_decayed : bool
+        Whether the first moment has been multiplied by `beta_1` already, in a precision of its own.
     """
 
     learning_rate: float
@@ -64,6 +66,7 @@ class Scalars(NamedTuple):
     accumulated_share: float = 1.0
     average_momentum: float = 0.0
     is_overwritten: bool = False
+    has_decayed: bool = False
 
 
 # The last scalars of an update without any feature, for compiled code, which does not know the defaults.
@@ -71,7 +74,10 @@ NEUTRAL = tuple(Scalars._field_defaults.values())
 
 
 class ElementScalars(NamedTuple):
-    """`Scalars` in the dtype of an array; ``1 - x`` was taken before rounding, and stands beside x."""
+    """`Scalars` in the dtype of an array; ``1 - x`` was taken before rounding, and stands beside x.
+
+    If the first moment has decayed already, `beta_1` is 1.
+    """
 
     learning_rate: float
     beta_1: float

@@ -132,3 +132,17 @@ def test_one_thread_means_the_serial_kernel(restore_threads):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_largest_magnitude(values, largest, dtype):
     np.testing.assert_equal(float(cpu.largest_magnitude(np.array(values, dtype))), largest)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_first_moment_may_come_multiplied_by_beta_1(dtype):
+    arrays = random_arrays(1000, dtype)
+    expected = [array.copy() for array in arrays]
+    run(cpu.update_serial, expected)
+    p, m, v, g = arrays
+    coefficients = rule.step_coefficients(3, 0.2, 0.9, 0.999, 4e-3)
+    scalars = Scalars(*HYPERPARAMETERS, *coefficients[1:], has_decayed=True)
+    m *= dtype(0.9)
+    cpu.update_serial(p, m, v, None, None, None, g, None, *scalars)
+    for array, reference in zip(arrays, expected, strict=True):
+        np.testing.assert_array_equal(array, reference, strict=True)
