@@ -106,13 +106,13 @@ TORCH = Dialect(product_dtype=np.float32)
 KERAS = Dialect("keras", ages_together=True, sums_squares=True, clips_rows_first=True, learning_rate_dtype=np.float32)
 KERAS_TENSORFLOW = dataclasses.replace(KERAS, beta_dtype=np.float32)
 
-# TensorFlow's legacy optimizers keep the decay rates in single precision, too.
+# TensorFlow's legacy optimizers keep the decay rates in single precision, too. They round the learning rate before it
+# decays over time: the interface does that.
 TF_LEGACY_NADAM = Dialect(
     "keras",
     ages_together=True,
     clips_rows_first=True,
     moves_touched_rows=True,
-    learning_rate_dtype=np.float32,
     beta_dtype=np.float32,
     product_beta_dtype=np.float32,
 )
