@@ -26,7 +26,8 @@ class Dialect:
     clips_norm_first : bool
         Whether the norm is clipped before the values rather than after them.
     clips_rows_first : bool
-        Whether rows of a sparse gradient are clipped before those of one index are summed.
+        Whether rows of a sparse gradient are clipped before those of one index are summed; if the norm is clipped
+        first, only that is, and the values are clipped afterwards.
     sums_squares : bool
         Whether the second moment takes the sum of the squares of rows of one index, not the square of their sum.
     moves_touched_rows : bool
@@ -117,7 +118,7 @@ TF_LEGACY_NADAM = Dialect(
     product_beta_dtype=np.float32,
 )
 TF_LEGACY_ADAM = dataclasses.replace(TF_LEGACY_NADAM, moves_touched_rows=False, epsilon_hat=True)
-TF1 = Dialect("keras", ages_together=True, clips_norm_first=True)
+TF1 = Dialect("keras", ages_together=True, clips_norm_first=True, clips_rows_first=True)
 OPTAX = Dialect("optax", ages_together=True)
 
 
