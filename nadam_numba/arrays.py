@@ -46,7 +46,7 @@ class Leaf:
     def is_of(self, array):
         """Whether it is the leaf of this very array."""
         array = np.asarray(array)
-        return _place(array) == _place(self.array)
+        return place(array) == place(self.array)
 
     def flatten(self, array):
         """The numbers of `array`, of the leaf's shape, in the leaf's order: a view where its layout allows it."""
@@ -165,16 +165,17 @@ def overlaps(span, spans):
     return beginning_before_its_end > 0 and furthest_ends[beginning_before_its_end - 1] > start
 
 
+def place(array):
+    """What tells `array` apart from all others of its time: where it lies in memory, and how."""
+    return array.__array_interface__["data"], array.shape, array.strides, array.dtype
+
+
 def _tree_of_leaves(name, tree, path=()):
     if isinstance(tree, dict):
         return {key: _tree_of_leaves(f"{name}[{key!r}]", subtree, (*path, key)) for key, subtree in tree.items()}
     if isinstance(tree, (list, tuple)):
         return [_tree_of_leaves(f"{name}[{index}]", subtree, (*path, index)) for index, subtree in enumerate(tree)]
     return None if tree is None else _leaf(name, tree, path)
-
-
-def _place(array):
-    return array.__array_interface__["data"], array.shape, array.strides, array.dtype
 
 
 def _check_writeable(name, array):

@@ -26,7 +26,8 @@ class Dialect:
     clips_norm_first : bool
         Whether the norm is clipped before the values rather than after them.
     clips_rows_first : bool
-        Whether rows of a sparse gradient are clipped before those of one index are summed.
+        Whether rows of a sparse gradient are clipped before those of one index are summed; if the norm is clipped
+        first, only that is, and the values are clipped afterwards.
     sums_squares : bool
         Whether the second moment takes the sum of the squares of rows of one index, not the square of their sum.
     moves_touched_rows : bool
@@ -106,18 +107,18 @@ TORCH = Dialect(product_dtype=np.float32)
 KERAS = Dialect("keras", ages_together=True, sums_squares=True, clips_rows_first=True, learning_rate_dtype=np.float32)
 KERAS_TENSORFLOW = dataclasses.replace(KERAS, beta_dtype=np.float32)
 
-# TensorFlow's legacy optimizers keep the decay rates in single precision, too.
+# TensorFlow's legacy optimizers keep the decay rates in single precision, too. They round the learning rate before it
+# decays over time: the interface does that.
 TF_LEGACY_NADAM = Dialect(
     "keras",
     ages_together=True,
     clips_rows_first=True,
     moves_touched_rows=True,
-    learning_rate_dtype=np.float32,
     beta_dtype=np.float32,
     product_beta_dtype=np.float32,
 )
 TF_LEGACY_ADAM = dataclasses.replace(TF_LEGACY_NADAM, moves_touched_rows=False, epsilon_hat=True)
-TF1 = Dialect("keras", ages_together=True, clips_norm_first=True)
+TF1 = Dialect("keras", ages_together=True, clips_norm_first=True, clips_rows_first=True)
 OPTAX = Dialect("optax", ages_together=True)
 
 

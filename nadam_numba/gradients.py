@@ -57,11 +57,11 @@ def is_finite(gradient: np.ndarray | Rows) -> bool:
     return bool(cpu.has_only_finite(gradient.values.reshape(-1) if isinstance(gradient, Rows) else gradient))
 
 
-def conditioned(rows: Rows, scalars: Scalars) -> Rows:
-    """A copy whose values are scaled and clipped."""
-    values = rows.values.copy()
+def conditioned(gradient: np.ndarray | Rows, scalars: Scalars) -> np.ndarray | Rows:
+    """A copy that is scaled and clipped."""
+    values = (gradient.values if isinstance(gradient, Rows) else gradient).copy()
     cpu.condition(values.reshape(-1), *scalars)
-    return Rows(rows.indices, values)
+    return Rows(gradient.indices, values) if isinstance(gradient, Rows) else values
 
 
 def summed(rows: Rows) -> Rows:

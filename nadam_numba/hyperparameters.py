@@ -49,7 +49,8 @@ def nonnegative_finite(name, value):
     return real_number(name, value, "a finite number >= 0", lambda v: 0.0 <= v < math.inf)
 
 
-def _nonnegative(name, value):
+def nonnegative(name, value):
+    """Return `value` as a float in [0, inf]."""
     return real_number(name, value, "a number >= 0", lambda v: 0.0 <= v)
 
 
@@ -97,14 +98,14 @@ def _rate_or_schedule(name, value):
     return value if callable(value) else nonnegative_finite(name, value)
 
 
-def _takes_the_step(function):
-    """Whether `function` can be called with the number of steps, rather than without arguments."""
+def accepts(function, *arguments):
+    """Whether `function` can be called with so many arguments; True if it does not tell."""
     try:
         signature = inspect.signature(getattr(function, "py_func", function))
     except (TypeError, ValueError):  # some builtins tell nothing
         return True
     try:
-        signature.bind(0)
+        signature.bind(*arguments)
     except TypeError:
         return False
     return True
@@ -181,7 +182,7 @@ class Hyperparameters:
     def __post_init__(self):
         _check_fields(self, _HYPERPARAMETER_CHECKS)
         # Asking for the signature takes longer than a step.
-        needs_wrapping = callable(self.learning_rate) and not _takes_the_step(self.learning_rate)
+        needs_wrapping = callable(self.learning_rate) and not accepts(self.learning_rate, 0)
         schedule = _WithoutStep(self.learning_rate) if needs_wrapping else self.learning_rate
         object.__setattr__(self, "schedule", schedule)
 
@@ -238,7 +239,7 @@ _HYPERPARAMETER_CHECKS = {
     "beta_1": decay_rate,
     "beta_2": decay_rate,
     "epsilon": nonnegative_finite,
-    "momentum_decay": _nonnegative,
+    "momentum_decay": nonnegative,
     "weight_decay": nonnegative_finite,
     "decoupled_weight_decay": true_or_false,
     "nesterov": true_or_false,

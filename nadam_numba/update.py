@@ -126,6 +126,16 @@ def move_averages(states: list[LeafState], averaging: dict) -> None:
         _write_back(state.leaf, elements)
 
 
+def clipped_gradients(
+    states: list[LeafState], hyper: Hyperparameters, gradients: list[np.ndarray | Rows], dialect: Dialect
+) -> list[np.ndarray | Rows]:
+    """Copies of gradients as `update_arrays` would take them after clipping, where no step is to be made."""
+    pairs = zip(states, gradients, strict=True)
+    updates = [_prepare(state, hyper, gradient, _NO_UPDATE, dialect, Options()) for state, gradient in pairs]
+    _clip_norms(updates, dialect, None)
+    return [_clipped(update, dialect) for update in updates]
+
+
 def _prepare(state, hyper, gradient, scalars, dialect, options):
     """The update of one array, but for the clipping of norms."""
     if isinstance(gradient, Rows):
@@ -167,10 +177,23 @@ def _apply(update, dialect, options):
     if update.hyper.amsgrad and state.largest_moment is None:
         state.largest_moment = np.zeros_like(state.second_moment)
     if isinstance(gradient, Rows):
-        done = scalars._replace(gradient_scale=1.0, gradient_limit=math.inf, gradient_factor=1.0)
-        _apply_rows(state, conditioned(gradient, scalars), done, dialect, options)
+        gradient = _clipped(update, dialect)
+        scalars = scalars._replace(gradient_scale=1.0, gradient_limit=math.inf, gradient_factor=1.0)
+    if isinstance(gradient, Rows):
+        _apply_rows(state, gradient, scalars, dialect, options)
     else:
         _apply_dense(state, gradient, None, scalars, dialect)
+
+
+def _clipped(update, dialect):
+    """The gradient of an update, clipped; rows become an array if their values are clipped after their sum."""
+    scalars = update.scalars
+    is_late = dialect.clips_norm_first and scalars.gradient_limit < math.inf
+    if not (is_late and isinstance(update.gradient, Rows)):
+        return conditioned(update.gradient, scalars)
+    rows = conditioned(update.gradient, scalars._replace(gradient_limit=math.inf))
+    rest = scalars._replace(gradient_scale=1.0, gradient_factor=1.0)
+    return conditioned(dense(rows, update.state.leaf), rest)
 
 
 def _clip_factor(norm, limit):
