@@ -3,6 +3,7 @@
 Any function of that kind is a schedule. Those made here equal the ones of the same name in Keras 3, and can be pickled.
 """
 
+import inspect
 import math
 from functools import partial
 
@@ -83,6 +84,21 @@ def cosine_decay(initial_learning_rate: float, decay_steps: float, alpha: float 
     return partial(_cosine, initial_learning_rate, decay_steps, alpha)
 
 
+def description(schedule: Schedule) -> tuple[str, dict] | None:
+    """The name of the function here that made `schedule`, and its arguments by name; None if it was made elsewhere.
+
+    Examples
+    --------
+    >>> from nadam_numba import schedules
+    >>> schedules.description(schedules.exponential_decay(0.1, 100.0, 0.5))
+    ('exponential_decay', {'initial_learning_rate': 0.1, 'decay_steps': 100.0, 'decay_rate': 0.5})
+    """
+    name = _NAMES.get(schedule.func) if isinstance(schedule, partial) else None
+    if name is None:
+        return None
+    return name, dict(inspect.signature(globals()[name]).bind(*schedule.args).arguments)
+
+
 def _exponential(initial_learning_rate, decay_steps, decay_rate, step):
     return initial_learning_rate * decay_rate ** (step / decay_steps)
 
@@ -94,3 +110,6 @@ def _cosine(initial_learning_rate, decay_steps, alpha, step):
 
 def _number_of_steps(value):
     return real_number("decay_steps", value, "a finite number > 0", lambda v: 0.0 < v < math.inf)
+
+
+_NAMES = {_exponential: "exponential_decay", _cosine: "cosine_decay"}
