@@ -32,9 +32,14 @@ class Dialect:
         Whether the second moment takes the sum of the squares of rows of one index, not the square of their sum.
     moves_touched_rows : bool
         Whether a sparse gradient moves only the rows it touches, although all moments decay.
+    drops_sums : bool
+        Whether an update forgets what micro-steps have summed for a parameter that it has no gradient for.
     learning_rate_dtype, beta_dtype, product_beta_dtype, product_dtype : dtype
-        Precision of the learning rate; of the decay rates and of 0.96; of the same in the product of the momentum
-        coefficients; and of that product.
+        Precision of the learning rate; of the decay rates, 0.96 and the weight decay; of the decay rates and 0.96 in
+        the product of the momentum coefficients; and of that product.
+    decay_factor_dtype : dtype or None
+        Precision of 1 - learning rate * weight decay, if parameters are multiplied by it; None if the product of all
+        three is subtracted from them.
     """
 
     order: str = "torch"
@@ -44,10 +49,12 @@ class Dialect:
     clips_rows_first: bool = False
     sums_squares: bool = False
     moves_touched_rows: bool = False
+    drops_sums: bool = False
     learning_rate_dtype: type = np.float64
     beta_dtype: type = np.float64
     product_beta_dtype: type = np.float64
     product_dtype: type = np.float64
+    decay_factor_dtype: type | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -87,8 +94,14 @@ class Dialect:
             *coefficients,
             epsilon_root=hyper.epsilon_root,
             coupled_decay=hyper.weight_decay if is_coupled else 0.0,
-            decay=0.0 if is_coupled else learning_rate * hyper.weight_decay,
+            decay=0.0 if is_coupled else self._decay(learning_rate, hyper.weight_decay),
         )
+
+    def _decay(self, learning_rate, weight_decay):
+        dtype = self.decay_factor_dtype
+        if dtype is None:
+            return learning_rate * float(self.beta_dtype(weight_decay))
+        return 1.0 - float(dtype(1.0) - dtype(learning_rate) * dtype(weight_decay))
 
     def _mu(self, t, hyper, dtype):
         beta_1, base = float(dtype(hyper.beta_1)), float(dtype(rule.MOMENTUM_BASE))
@@ -103,9 +116,11 @@ NATIVE = Dialect()
 # torch keeps the product as a tensor, in its default dtype.
 TORCH = Dialect(product_dtype=np.float32)
 
-# Keras keeps the learning rate in single precision; its TensorFlow backend rounds constants on their way, too.
+# Keras keeps the learning rate in single precision; its TensorFlow backend rounds constants on their way, too, and its
+# torch backend has a way of its own for the decay.
 KERAS = Dialect("keras", ages_together=True, sums_squares=True, clips_rows_first=True, learning_rate_dtype=np.float32)
-KERAS_TENSORFLOW = dataclasses.replace(KERAS, beta_dtype=np.float32)
+KERAS_TENSORFLOW = dataclasses.replace(KERAS, beta_dtype=np.float32, drops_sums=True)
+KERAS_TORCH = dataclasses.replace(KERAS, decay_factor_dtype=np.float32, drops_sums=True)
 
 # TensorFlow's legacy optimizers keep the decay rates in single precision, too. They round the learning rate before it
 # decays over time: the interface does that.
@@ -130,4 +145,5 @@ def exact(dialect: Dialect) -> Dialect:
         beta_dtype=np.float64,
         product_beta_dtype=np.float64,
         product_dtype=np.float64,
+        decay_factor_dtype=None,
     )

@@ -239,7 +239,7 @@ class NAdam:
         self._start(params, hyperparameters, options, NATIVE)
 
     @classmethod
-    def _with_dialect(
+    def with_dialect(
         cls, params: ArrayTree, hyperparameters: Hyperparameters, options: Options, dialect: Dialect
     ) -> "NAdam":
         """An optimizer that speaks a peer's dialect."""
@@ -317,17 +317,17 @@ class NAdam:
         """
         grads = self._pre_hooks.before(self, grads)
         learning_rates = [rate_at(group.hyperparameters.schedule, self._iterations) for group in self._groups]
-        gradients = self._gradients(grads)
+        gradients = self.gradients(grads)
         if self._accepts(gradients):
-            self._advance(gradients, learning_rates)
+            self.advance(gradients, learning_rates)
         self._post_hooks.after(self, grads)
 
     def finalize(self) -> None:
         """Overwrite the parameters by their averages; without ``use_ema`` or before the first step, do nothing."""
         if self._options.use_ema and self._iterations:
-            for state in self._states:
+            for state in self.states:
                 state.leaf.check()
-            for state in self._states:
+            for state in self.states:
                 state.leaf.array[...] = state.leaf.unflatten(state.average)
 
     def scale_loss(self, loss):
@@ -383,12 +383,12 @@ class NAdam:
         """
         excluded = []
         for number, array in enumerate(arrays or ()):
-            found = [state for state in self._states if state.leaf.is_of(array)]
+            found = [state for state in self.states if state.leaf.is_of(array)]
             if not found:
                 raise ValueError(f"arrays[{number}]={array!r}: it must be one of the parameters")
             excluded += found
         patterns = [re.compile(name) for name in names or ()]
-        for state in self._states:
+        for state in self.states:
             if state in excluded or any(pattern.search(state.leaf.path) for pattern in patterns):
                 state.is_decayed = False
 
@@ -429,7 +429,7 @@ class NAdam:
             "hyperparameters": hyperparameters_as_data(_fields(self._hyperparameters)),
             "options": _fields(self._options),
             "param_groups": [hyperparameters_as_data(group.overrides) for group in self._groups],
-            "leaves": [leaf_as_data(state) for state in self._states],
+            "leaves": [leaf_as_data(state) for state in self.states],
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -462,10 +462,10 @@ class NAdam:
             overrides.append(checked_overrides(name, data, group.hyperparameters.learning_rate))
             check_group(name, {"params": None, **overrides[-1]})
             dataclasses.replace(hyperparameters, **overrides[-1])
-        check_length("state_dict['leaves']", state_dict["leaves"], len(self._states))
+        check_length("state_dict['leaves']", state_dict["leaves"], len(self.states))
         leaf_states = [
             checked_leaf(f"state_dict['leaves'][{index}]", data, state.leaf, options)
-            for index, (state, data) in enumerate(zip(self._states, state_dict["leaves"], strict=True))
+            for index, (state, data) in enumerate(zip(self.states, state_dict["leaves"], strict=True))
         ]
 
         self._iterations, self._micro_steps = counts
@@ -490,7 +490,7 @@ class NAdam:
         OSError
             If it cannot be written.
         """
-        checkpoint.save(path, {"params": [state.leaf.array for state in self._states], **self.state_dict()})
+        checkpoint.save(path, {"params": [state.leaf.array for state in self.states], **self.state_dict()})
 
     @classmethod
     def load(cls, path: str | os.PathLike, params: ArrayTree, learning_rate: float | Schedule | None = None) -> "NAdam":
@@ -540,7 +540,7 @@ class NAdam:
         if learning_rate is not None:
             optimizer.learning_rate = learning_rate
             state_dict["hyperparameters"]["learning_rate"] = None
-        leaves_ = [state.leaf for state in optimizer._states]
+        leaves_ = [state.leaf for state in optimizer.states]
         arrays = matching("checkpoint['params']", values, leaves_, matching_array)
         optimizer.load_state_dict(state_dict)
         for leaf, array in zip(leaves_, arrays, strict=True):
@@ -553,7 +553,7 @@ class NAdam:
             f"{name}={value!r}" for name, value in settings.items() if name in _ALWAYS_TOLD or value != _DEFAULTS[name]
         )
         groups = f" in {len(self._groups)} groups" if self._has_groups else ""
-        return f"NAdam({len(self._states)} arrays{groups}, {told}, iterations={self._iterations})"
+        return f"NAdam({len(self.states)} arrays{groups}, {told}, iterations={self._iterations})"
 
     def __getstate__(self):
         """What is copied and pickled: all but the hooks, which are often not to be pickled."""
@@ -565,10 +565,11 @@ class NAdam:
         for name, value in state.items():
             setattr(self, name, value)
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
-        self._spans = memory_spans([state.leaf for state in self._states])
+        self._spans = memory_spans([state.leaf for state in self.states])
 
     @property
-    def _states(self) -> list[LeafState]:
+    def states(self) -> list[LeafState]:
+        """What is remembered of each array, in order."""
         return [state for group in self._groups for state in group.states]
 
     def _group(self, name, group):
@@ -579,7 +580,7 @@ class NAdam:
         return ParameterGroup(group["params"], tree, overrides, self._hyperparameters)
 
     def _add_groups(self, groups):
-        known = [state.leaf for state in self._states]
+        known = [state.leaf for state in self.states]
         all_leaves = known + [leaf for group in groups for leaf in leaves(group.tree)]
         check_overlaps(all_leaves)
         for group in groups:
@@ -587,14 +588,20 @@ class NAdam:
         self._groups += groups
         self._spans = memory_spans(all_leaves)
 
+    def configure(self, hyperparameters: Hyperparameters, options: Options, dialect: Dialect) -> None:
+        """Go on with other settings, which must need the same arrays of state."""
+        self._options = options
+        self._dialect = dialect
+        self._set_hyperparameters(hyperparameters)
+
     def _set_hyperparameters(self, hyperparameters):
         self._hyperparameters = hyperparameters
         for group in self._groups:
             group.set_defaults(hyperparameters)
 
-    def _gradients(self, grads):
+    def gradients(self, grads: ArrayTree) -> list:
         """The gradient of each array, checked: None, its elements, or rows."""
-        for state in self._states:
+        for state in self.states:
             state.leaf.check()
         tree = [group.tree for group in self._groups] if self._has_groups else self._groups[0].tree
         return matching("grads", grads, tree, partial(gradient_of, spans=self._spans))
@@ -603,14 +610,14 @@ class NAdam:
         """Whether the step is made; FloatingPointError if a gradient is not finite and that is to be told."""
         if self._options.nonfinite == "propagate":
             return True
-        for state, gradient in zip(self._states, gradients, strict=True):
+        for state, gradient in zip(self.states, gradients, strict=True):
             if gradient is not None and not is_finite(gradient):
                 if self._options.nonfinite == "raise":
                     raise FloatingPointError(f"the gradient of {state.leaf.name} has elements that are not finite")
                 return False
         return True
 
-    def _advance(self, gradients, learning_rates):
+    def advance(self, gradients: list, learning_rates: list[float]) -> None:
         """Make a step, or a micro-step, with checked gradients and a learning rate for each group."""
         options = self._options
         micro_steps = options.gradient_accumulation_steps or 1
@@ -632,6 +639,6 @@ class NAdam:
             moved = []
             accumulate_arrays(arrays, gradients, options)
         if options.use_ema:
-            move_averages([state for state in self._states if state not in moved], averaging)
+            move_averages([state for state in self.states if state not in moved], averaging)
         self._micro_steps = 0 if is_update else self._micro_steps + 1
         self._iterations += is_update

@@ -105,6 +105,10 @@ def update_arrays(
     for state, mu_product in counted:
         state.iterations += 1
         state.mu_product = mu_product
+    if dialect.drops_sums and options.gradient_accumulation_steps:
+        for (state, _, _), gradient in zip(arrays, gradients, strict=True):
+            if gradient is None:
+                state.accumulated[...] = 0.0
     return [update.state for update in updates]
 
 
