@@ -96,6 +96,8 @@ class Parameter:
                 raise RuntimeError(f"grad has shape {grad.shape}: its parameter has {self.shape}")
             if grad.dtype != self.dtype:
                 raise RuntimeError(f"grad has dtype {grad.dtype}: its parameter has {self.dtype}")
+            # NumPy's reductions give scalars where a 0-d array is due.
+            grad = np.asarray(grad)
         self._grad = grad
 
     @property
@@ -327,11 +329,13 @@ class NAdam(metaclass=_FormByParameters):
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Set all gradients to None; or, if not `set_to_none`, those that there are to zeros."""
+        """Set all gradients to None; or, if not `set_to_none`, fill those that there are with zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                if p.grad is not None:
-                    p.grad = None if set_to_none else np.zeros_like(p.grad)
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad[...] = 0.0
 
     def state_dict(self) -> dict:
         """The state in torch's layout: not a copy, but the arrays that the next step changes.
@@ -628,7 +632,7 @@ def _loaded(name, value, leaf):
     missing = {"step", "mu_product", *_MOMENTS} - set(value)
     if missing:
         raise KeyError(f"{name} has the keys {list(value)}: it must have {sorted(missing)}, too")
-    copies = {key: np.array(value[key]) for key in _MOMENTS}
+    copies = {key: np.asarray(value[key]).copy(order="K") for key in _MOMENTS}
     return {**value, **_usable(name, {**value, **copies}, leaf)}
 
 
