@@ -470,7 +470,7 @@ class _Solver:
             _check_kind(f"state[0].mu{path}", mu.dtype, nu.dtype)
             if nu.dtype.kind != "c":
                 _check_kind(f"grads{path}", gradient.dtype, nu.dtype)
-            if parameter is not None:
+            if parameters:
                 parameter = _array(f"params{path}", parameter)
                 _check_shape(f"params{path}", parameter, nu)
                 if parameter.dtype != nu.dtype:
