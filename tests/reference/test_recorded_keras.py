@@ -7,9 +7,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "peers"))
 
-import cases  # noqa: E402 - found on the path just set
-import our_keras  # noqa: E402
-import recorded  # noqa: E402
+import cases
+import our_keras
+import recorded
 
 RECORDS = [record for peer in cases.KERAS for record in recorded.records(peer).values()]
 
