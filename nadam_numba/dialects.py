@@ -29,7 +29,8 @@ class Dialect:
         Whether rows of a sparse gradient are clipped before those of one index are summed; if the norm is clipped
         first, only that is, and the values are clipped afterwards.
     sums_squares : bool
-        Whether the second moment takes the sum of the squares of rows of one index, not the square of their sum.
+        Whether the second moment takes the sum of the squares of rows of one index, not the square of their sum; with
+        a norm for all gradients together it never does.
     moves_touched_rows : bool
         Whether a sparse gradient moves only the rows it touches, although all moments decay.
     drops_sums : bool
@@ -40,6 +41,8 @@ class Dialect:
     decay_factor_dtype : dtype or None
         Precision of 1 - learning rate * weight decay, if parameters are multiplied by it; None if the product of all
         three is subtracted from them.
+    norm_dtype : dtype
+        Precision in which norms of gradients are compared with what is allowed.
     """
 
     order: str = "torch"
@@ -55,6 +58,7 @@ class Dialect:
     product_beta_dtype: type = np.float64
     product_dtype: type = np.float64
     decay_factor_dtype: type | None = None
+    norm_dtype: type = np.float64
 
     @property
     def is_exact(self) -> bool:
@@ -97,6 +101,22 @@ class Dialect:
             decay=0.0 if is_coupled else self._decay(learning_rate, hyper.weight_decay),
         )
 
+    def clip_factor(self, norm: float, limit: float | None) -> float:
+        """What brings the norm of one gradient down to `limit`; NaN if the norm is NaN."""
+        if limit is None:
+            return 1.0
+        norm, allowed = float(self.norm_dtype(norm)), float(self.norm_dtype(limit))
+        return limit / (norm if not norm < allowed else allowed)
+
+    def common_clip_factor(self, norm: float, limit: float) -> float:
+        """What brings the norm of all gradients together down to `limit`; NaN if the norm is not finite."""
+        if self.norm_dtype is np.float64:
+            factor = self.clip_factor(norm, limit)
+        else:
+            factor = float(self.norm_dtype(limit) * self.norm_dtype(1.0 / (norm if not norm < limit else limit)))
+        # A norm that is not finite spoils all gradients, rather than setting the finite ones to 0.
+        return factor + (norm - norm)
+
     def _decay(self, learning_rate, weight_decay):
         dtype = self.decay_factor_dtype
         if dtype is None:
@@ -117,10 +137,10 @@ NATIVE = Dialect()
 TORCH = Dialect(product_dtype=np.float32)
 
 # Keras keeps the learning rate in single precision; its TensorFlow backend rounds constants on their way, too, and its
-# torch backend has a way of its own for the decay.
+# torch backend the decay and norms.
 KERAS = Dialect("keras", ages_together=True, sums_squares=True, clips_rows_first=True, learning_rate_dtype=np.float32)
 KERAS_TENSORFLOW = dataclasses.replace(KERAS, beta_dtype=np.float32, drops_sums=True)
-KERAS_TORCH = dataclasses.replace(KERAS, decay_factor_dtype=np.float32, drops_sums=True)
+KERAS_TORCH = dataclasses.replace(KERAS, decay_factor_dtype=np.float32, norm_dtype=np.float32, drops_sums=True)
 
 # TensorFlow's legacy optimizers keep the decay rates in single precision, too. They round the learning rate before it
 # decays over time: the interface does that.
@@ -146,4 +166,5 @@ def exact(dialect: Dialect) -> Dialect:
         product_beta_dtype=np.float64,
         product_dtype=np.float64,
         decay_factor_dtype=None,
+        norm_dtype=np.float64,
     )

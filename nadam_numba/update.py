@@ -164,11 +164,12 @@ def _clip_norms(updates, dialect, global_clipnorm):
     if global_clipnorm is None and all(update.hyper.clipnorm is None for update in updates):
         return
     sums = [_sum_of_squares(update, dialect) for update in updates]
-    factors = [_clip_factor(math.sqrt(s), update.hyper.clipnorm) for s, update in zip(sums, updates, strict=True)]
+    factors = [
+        dialect.clip_factor(math.sqrt(s), update.hyper.clipnorm) for s, update in zip(sums, updates, strict=True)
+    ]
     if global_clipnorm is not None:
         norm = math.sqrt(math.fsum(s * factor * factor for s, factor in zip(sums, factors, strict=True)))
-        # A norm that is not finite spoils all gradients, rather than setting the finite ones to 0.
-        common = _clip_factor(norm, global_clipnorm) + (norm - norm)
+        common = dialect.common_clip_factor(norm, global_clipnorm)
         factors = [factor * common for factor in factors]
     for update, factor in zip(updates, factors, strict=True):
         field = "gradient_scale" if dialect.clips_norm_first else "gradient_factor"
@@ -198,11 +199,6 @@ def _clipped(update, dialect):
     rows = conditioned(update.gradient, scalars._replace(gradient_limit=math.inf))
     rest = scalars._replace(gradient_scale=1.0, gradient_factor=1.0)
     return conditioned(dense(rows, update.state.leaf), rest)
-
-
-def _clip_factor(norm, limit):
-    """What brings `norm` down to `limit`; NaN if the norm is NaN."""
-    return 1.0 if limit is None else limit / (norm if not norm < limit else limit)
 
 
 def _sum_of_squares(update, dialect):
@@ -245,8 +241,8 @@ def _apply_rows(state, rows, scalars, dialect, options):
         _apply_dense(touched, rows.values.reshape(-1), None, scalars, dialect)
         _scatter(touched, state, rows.indices)
     else:
-        squares = Rows(rows.indices, rows.values * rows.values) if dialect.sums_squares else None
-        square = None if squares is None else dense(squares, state.leaf)
+        sums_squares = dialect.sums_squares and options.global_clipnorm is None
+        square = dense(Rows(rows.indices, rows.values * rows.values), state.leaf) if sums_squares else None
         _apply_dense(state, dense(rows, state.leaf), square, scalars, dialect)
 
 

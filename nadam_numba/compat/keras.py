@@ -574,9 +574,10 @@ class Nadam:
         dialect = _DIALECTS[self._backend]
         if self._is_exact:
             return dialects.exact(dialect)
-        # What a function without arguments returns is a constant, all other rates are tensors.
-        is_constant = callable(self._learning_rate) and not _is_schedule(self._learning_rate)
-        dtype = dialect.beta_dtype if is_constant else self._floatx
+        is_tensor = not callable(self._learning_rate) or (
+            self._backend == "torch" and _is_schedule(self._learning_rate)
+        )
+        dtype = self._floatx if is_tensor else dialect.beta_dtype
         return dataclasses.replace(
             dialect,
             learning_rate_dtype=dtype,
@@ -591,8 +592,7 @@ class Nadam:
         if self.built:
             self._engine.configure(*engine_settings, self._dialect)
 
-    @staticmethod
-    def _engine_settings(settings):
+    def _engine_settings(self, settings):
         _check_settings(**settings)
         clips = {name: _if_positive(settings[name]) for name in _CLIPS}
         use_ema = bool(settings["use_ema"])
@@ -610,11 +610,14 @@ class Nadam:
         options = Options(
             global_clipnorm=clips["global_clipnorm"],
             use_ema=use_ema,
-            **{"ema_momentum": settings["ema_momentum"]} if use_ema else {},
+            ema_momentum=settings["ema_momentum"] if use_ema else 0.0,
             ema_overwrite_frequency=(settings["ema_overwrite_frequency"] or None) if use_ema else None,
             loss_scale_factor=settings["loss_scale_factor"],
             gradient_accumulation_steps=settings["gradient_accumulation_steps"] or None,
         )
+        if self._backend == "torch":  # which makes tensors of them
+            hyperparameters = _rounded(hyperparameters, ("clipvalue", "clipnorm"), self._floatx)
+            options = _rounded(options, ("ema_momentum",), self._floatx)
         return hyperparameters, options
 
     def _stored_rate(self, rate):
@@ -747,6 +750,8 @@ def _checked_rate(name, rate):
 
 def _is_schedule(function):
     """Whether `function` needs the number of steps."""
+    if not callable(function):
+        return False
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some builtins tell nothing
@@ -760,6 +765,14 @@ def _is_schedule(function):
 
 def _if_positive(value):
     return None if isinstance(value, numbers.Real) and value <= 0 else value
+
+
+def _rounded(instance, names, dtype):
+    """A copy of a dataclass in which the numbers of these names, if there are any, are rounded."""
+    values = {name: getattr(instance, name) for name in names}
+    return dataclasses.replace(
+        instance, **{name: None if value is None else float(dtype(value)) for name, value in values.items()}
+    )
 
 
 def _check_settings(
