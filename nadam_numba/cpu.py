@@ -24,6 +24,8 @@ _DESCENTS = {
     "optax": jit.scalar(rule.descend_optax),
 }
 _descend = None  # bound to one of them in each kernel
+_move = jit.scalar(rule.weigh_moments)  # bound to another in some kernels
+_increment = jit.scalar(rule.increment_moments)
 
 # Squares are summed in blocks of this many elements, by this many sums beside each other.
 _BLOCK = 2048
@@ -109,6 +111,7 @@ def _update(parameter, first_moment, second_moment, largest_moment, average, acc
         conditioned = _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
         parameter[i], first_moment[i], second_moment[i], largest, mean = _update_element(
             _descend,
+            _move,
             parameter[i],
             first_moment[i],
             second_moment[i],
@@ -197,9 +200,11 @@ def _both(function):
     return run
 
 
+_ORDERS = {order: {"_descend": descend} for order, descend in _DESCENTS.items()}
+_ORDERS["increments"] = {"_descend": _DESCENTS["keras"], "_move": _increment}
 _KERNELS = {
-    (order, parallel): jit.kernel(_update, rule, parallel=parallel, _descend=descend)
-    for order, descend in _DESCENTS.items()
+    (order, parallel): jit.kernel(_update, rule, parallel=parallel, **bound)
+    for order, bound in _ORDERS.items()
     for parallel in (False, True)
 }
 update_serial = _KERNELS["torch", False]

@@ -17,8 +17,9 @@ class Dialect:
 
     Parameters
     ----------
-    order : {"torch", "keras", "optax"}
-        Where the parameter is rounded: the functions ``descend_...`` of `rule`.
+    order : {"torch", "keras", "optax", "increments"}
+        Where the parameter is rounded: the functions ``descend_...`` of `rule`; "increments" is "keras" with
+        `rule.increment_moments`.
     ages_together : bool
         Whether a parameter without gradient counts a step, too.
     epsilon_hat : bool
@@ -152,7 +153,7 @@ TF_LEGACY_NADAM = Dialect(
     beta_dtype=np.float32,
     product_beta_dtype=np.float32,
 )
-TF_LEGACY_ADAM = dataclasses.replace(TF_LEGACY_NADAM, moves_touched_rows=False, epsilon_hat=True)
+TF_LEGACY_ADAM = dataclasses.replace(TF_LEGACY_NADAM, order="increments", moves_touched_rows=False, epsilon_hat=True)
 TF1 = Dialect("keras", ages_together=True, clips_norm_first=True, clips_rows_first=True)
 OPTAX = Dialect("optax", ages_together=True)
 

@@ -171,7 +171,9 @@ def moving_average(average, parameter, scalars):
     return scalars.average_momentum * average + scalars.one_minus_average_momentum * parameter
 
 
-def update_element(descend, parameter, first_moment, second_moment, largest_moment, average, gradient, square, scalars):
+def update_element(
+    descend, move, parameter, first_moment, second_moment, largest_moment, average, gradient, square, scalars
+):
     """One element's step.
 
     All numbers are scalars of one floating-point type, and no literal stands in the formulas: a Python constant
@@ -181,6 +183,8 @@ def update_element(descend, parameter, first_moment, second_moment, largest_mome
     ----------
     descend : function
         `descend_torch`, `descend_keras` or `descend_optax`.
+    move : function
+        `weigh_moments` or `increment_moments`.
     parameter, first_moment, second_moment : float
     largest_moment : float or None
         Largest second moment so far, with amsgrad.
@@ -200,11 +204,7 @@ def update_element(descend, parameter, first_moment, second_moment, largest_mome
     # An infinite parameter without decay must not make the gradient a NaN.
     if scalars.coupled_decay:
         gradient = gradient + scalars.coupled_decay * parameter
-    first_moment = scalars.beta_1 * first_moment + scalars.one_minus_beta_1 * gradient
-    if square is None:
-        second_moment = scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * gradient * gradient
-    else:
-        second_moment = scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * square
+    first_moment, second_moment = move(first_moment, second_moment, gradient, square, scalars)
     if largest_moment is None:
         corrected = second_moment * scalars.second_moment_correction
     else:
@@ -219,8 +219,28 @@ def update_element(descend, parameter, first_moment, second_moment, largest_mome
     return parameter, first_moment, second_moment, largest_moment, average
 
 
-# The peers round the parameter at different places, which shows after some hundred steps: to meet their trajectories
-# to the last digits, each order is written out.
+# The peers round moments and parameters at different places, which shows after some hundred steps: to meet their
+# trajectories to the last digits, each order is written out.
+
+
+def weigh_moments(first_moment, second_moment, gradient, square, scalars):
+    """The moments as weighted means of what they were and the gradient or its square."""
+    first_moment = scalars.beta_1 * first_moment + scalars.one_minus_beta_1 * gradient
+    if square is None:
+        second_moment = scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * gradient * gradient
+    else:
+        second_moment = scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * square
+    return first_moment, second_moment
+
+
+def increment_moments(first_moment, second_moment, gradient, square, scalars):
+    """The same, moved by a part of the distance: the Adam of TensorFlow."""
+    first_moment = first_moment + scalars.one_minus_beta_1 * (gradient - first_moment)
+    if square is None:
+        second_moment = second_moment + scalars.one_minus_beta_2 * (gradient * gradient - second_moment)
+    else:
+        second_moment = second_moment + scalars.one_minus_beta_2 * (square - second_moment)
+    return first_moment, second_moment
 
 
 def descend_torch(parameter, first_moment, gradient, rate, scalars):

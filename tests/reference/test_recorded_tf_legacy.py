@@ -17,6 +17,7 @@ import cases
 import recorded
 
 OPTIMIZERS = {"tf_legacy_nadam": tf_legacy.Nadam, "tf_legacy_adam": tf_legacy.Adam}
+RECORDS = {(peer, name): record for peer in OPTIMIZERS for name, record in recorded.records(peer).items()}
 
 
 single = np.float32  # in which Keras computes its schedules, whatever the dtype of the variables
@@ -63,9 +64,9 @@ def trajectory(case):
     return points
 
 
-@pytest.mark.parametrize(("peer", "name"), [(peer, name) for peer in OPTIMIZERS for name in recorded.records(peer)])
+@pytest.mark.parametrize(("peer", "name"), RECORDS)
 def test_same_numbers_as_recorded(peer, name):
-    record = recorded.records(peer)[name]
+    record = RECORDS[peer, name]
     if "_decay" in str(record.case["options"].get("learning_rate")) and sys.platform != "linux":
         pytest.skip("the schedules were computed by glibc")
     points = trajectory(record.case)
