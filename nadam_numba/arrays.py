@@ -50,6 +50,8 @@ class Leaf:
 
     def flatten(self, array):
         """The numbers of `array`, of the leaf's shape, in the leaf's order: a view where its layout allows it."""
+        if array.ndim == 1 and array.flags.c_contiguous and array.dtype.kind == "f":
+            return array
         return np.ascontiguousarray(array.reshape(-1, order=self.order)).view(self.real_dtype)
 
     def unflatten(self, elements):

@@ -73,7 +73,7 @@ class Dialect:
         -------
         mu_product, gradient_weight, momentum_weight, second_moment_correction : float
         """
-        beta_1, beta_2 = float(self.beta_dtype(hyper.beta_1)), float(self.beta_dtype(hyper.beta_2))
+        beta_1, beta_2 = _rounded(hyper.beta_1, self.beta_dtype), _rounded(hyper.beta_2, self.beta_dtype)
         if not hyper.nesterov:
             adam = rule.adam_hat_coefficients if self.epsilon_hat else rule.adam_coefficients
             return mu_product, *adam(step, beta_1, beta_2)
@@ -85,28 +85,29 @@ class Dialect:
         return mu_product, *rule.nesterov_weights(mu, mu_next, mu_product), 1.0 / (1.0 - beta_2**t)
 
     def scalars(
-        self, hyper: Hyperparameters, learning_rate: float, step: int, mu_product: float
+        self, hyper: Hyperparameters, learning_rate: float, step: int, mu_product: float, others: tuple = ()
     ) -> tuple[float, rule.Scalars]:
-        """The product of the momentum coefficients, and all that an update takes but for clipping and averaging."""
-        learning_rate = float(self.learning_rate_dtype(learning_rate))
+        """The product of the momentum coefficients, and all numbers of an update, the last of which are `others`."""
+        learning_rate = _rounded(learning_rate, self.learning_rate_dtype)
         mu_product, *coefficients = self.coefficients(hyper, step, mu_product)
         is_coupled = not hyper.decoupled_weight_decay
         return mu_product, rule.Scalars(
             learning_rate,
-            float(self.beta_dtype(hyper.beta_1)),
-            float(self.beta_dtype(hyper.beta_2)),
+            _rounded(hyper.beta_1, self.beta_dtype),
+            _rounded(hyper.beta_2, self.beta_dtype),
             hyper.epsilon,
             *coefficients,
-            epsilon_root=hyper.epsilon_root,
-            coupled_decay=hyper.weight_decay if is_coupled else 0.0,
-            decay=0.0 if is_coupled else self._decay(learning_rate, hyper.weight_decay),
+            hyper.epsilon_root,
+            hyper.weight_decay if is_coupled else 0.0,
+            0.0 if is_coupled else self._decay(learning_rate, hyper.weight_decay),
+            *others,
         )
 
     def clip_factor(self, norm: float, limit: float | None) -> float:
         """What brings the norm of one gradient down to `limit`; NaN if the norm is NaN."""
         if limit is None:
             return 1.0
-        norm, allowed = float(self.norm_dtype(norm)), float(self.norm_dtype(limit))
+        norm, allowed = _rounded(norm, self.norm_dtype), _rounded(limit, self.norm_dtype)
         return limit / (norm if not norm < allowed else allowed)
 
     def common_clip_factor(self, norm: float, limit: float) -> float:
@@ -121,15 +122,19 @@ class Dialect:
     def _decay(self, learning_rate, weight_decay):
         dtype = self.decay_factor_dtype
         if dtype is None:
-            return learning_rate * float(self.beta_dtype(weight_decay))
+            return learning_rate * _rounded(weight_decay, self.beta_dtype)
         return 1.0 - float(dtype(1.0) - dtype(learning_rate) * dtype(weight_decay))
 
     def _mu(self, t, hyper, dtype):
-        beta_1, base = float(dtype(hyper.beta_1)), float(dtype(rule.MOMENTUM_BASE))
+        beta_1, base = _rounded(hyper.beta_1, dtype), _rounded(rule.MOMENTUM_BASE, dtype)
         return rule.momentum_coefficient(t, beta_1, hyper.momentum_decay, base)
 
     def _multiply(self, mu_product, mu):
         return float(self.product_dtype(mu_product) * self.product_dtype(mu))
+
+
+def _rounded(number, dtype):
+    return number if dtype is np.float64 else float(dtype(number))
 
 
 NATIVE = Dialect()

@@ -623,11 +623,11 @@ class NAdam:
         micro_steps = options.gradient_accumulation_steps or 1
         is_update = self._micro_steps + 1 == micro_steps
         frequency = options.ema_overwrite_frequency
-        averaging = {
-            # As the average starts at the first values, it has no bias towards 0.
-            "average_momentum": options.ema_momentum if self._iterations else 0.0,
-            "is_overwritten": bool(frequency) and (self._iterations + 1) % frequency == 0,
-        }
+        # As the average starts at the first values, it has no bias towards 0.
+        averaging = (
+            options.ema_momentum if self._iterations else 0.0,
+            bool(frequency) and (self._iterations + 1) % frequency == 0,
+        )
         arrays = [
             (state, group.hyperparameters, learning_rate)
             for group, learning_rate in zip(self._groups, learning_rates, strict=True)
@@ -636,7 +636,7 @@ class NAdam:
         if is_update:
             moved = update_arrays(arrays, gradients, averaging, self._dialect, options)
         else:
-            moved = []
+            moved = set()
             accumulate_arrays(arrays, gradients, options)
         if options.use_ema:
             move_averages([state for state in self.states if state not in moved], averaging)

@@ -38,10 +38,9 @@ class Scalars(NamedTuple):
         Weight decay that is added to the gradient, times the parameter.
     decay : float
         Part of itself by which a parameter shrinks: learning rate times decoupled weight decay.
-    gradient_scale, gradient_limit, gradient_factor : float
-        The gradient is multiplied by the scale, clipped to +- the limit and multiplied by the factor.
-    accumulated_share : float
-        What the sum of the gradients of several micro-steps is multiplied by before it is clipped.
+    gradient_scale, accumulated_share, gradient_limit, gradient_factor : float
+        The gradient is multiplied by the scale; if there are earlier micro-steps, added to their sum and multiplied by
+        the share; clipped to +- the limit; and multiplied by the factor.
     average_momentum : float
         Part of itself that the moving average of the parameter keeps.
     is_overwritten : bool
@@ -61,9 +60,9 @@ class Scalars(NamedTuple):
     coupled_decay: float = 0.0
     decay: float = 0.0
     gradient_scale: float = 1.0
+    accumulated_share: float = 1.0
     gradient_limit: float = inf
     gradient_factor: float = 1.0
-    accumulated_share: float = 1.0
     average_momentum: float = 0.0
     is_overwritten: bool = False
     has_decayed: bool = False
@@ -93,9 +92,9 @@ class ElementScalars(NamedTuple):
     decay: float
     one_minus_decay: float
     gradient_scale: float
+    accumulated_share: float
     gradient_limit: float
     gradient_factor: float
-    accumulated_share: float
     average_momentum: float
     one_minus_average_momentum: float
     is_overwritten: bool

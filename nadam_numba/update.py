@@ -51,7 +51,9 @@ class LeafState:
         return cls(leaf, *zeros, average=average, accumulated=accumulated)
 
 
-_NO_UPDATE = Scalars(*[0.0] * 7)
+# The first fields of `Scalars`, where there is no update, and those about the gradient, where there is none.
+_NO_UPDATE = (0.0,) * 10
+_NO_CONDITIONING = (1.0, 1.0, math.inf, 1.0)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -67,10 +69,10 @@ class _Update:
 def update_arrays(
     arrays: list[tuple[LeafState, Hyperparameters, float]],
     gradients: list[np.ndarray | Rows | None],
-    averaging: dict,
+    averaging: tuple[float, bool],
     dialect: Dialect,
     options: Options,
-) -> list[LeafState]:
+) -> set[LeafState]:
     """Step arrays, and their state, in place.
 
     Parameters
@@ -78,27 +80,29 @@ def update_arrays(
     arrays : list of (LeafState, Hyperparameters, learning rate)
     gradients : list of None, ndarray or Rows
         One for each array; None leaves it alone.
-    averaging : dict
-        ``average_momentum`` and ``is_overwritten`` of `rule.Scalars`.
+    averaging : (average_momentum, is_overwritten)
+        Of `rule.Scalars`.
     dialect : Dialect
     options : Options
 
     Returns
     -------
-    list of LeafState
+    set of LeafState
         Those of arrays with a gradient.
     """
     updates, counted, known = [], [], {}
     for (state, hyper, learning_rate), gradient in zip(arrays, gradients, strict=True):
         if gradient is None and not dialect.ages_together:
             continue
+        # Most arrays have all their numbers in common.
         key = id(hyper), learning_rate, state.iterations, state.mu_product
         if key not in known:
-            known[key] = dialect.scalars(hyper, learning_rate, state.iterations + 1, state.mu_product)
+            others = _conditioning(hyper, options) + averaging
+            known[key] = dialect.scalars(hyper, learning_rate, state.iterations + 1, state.mu_product, others)
         mu_product, scalars = known[key]
         counted.append((state, mu_product))
         if gradient is not None:
-            updates.append(_prepare(state, hyper, gradient, scalars._replace(**averaging), dialect, options))
+            updates.append(_prepare(state, hyper, gradient, scalars, dialect))
     _clip_norms(updates, dialect, options.global_clipnorm)
     for update in updates:
         _apply(update, dialect, options)
@@ -109,7 +113,7 @@ def update_arrays(
         for (state, _, _), gradient in zip(arrays, gradients, strict=True):
             if gradient is None:
                 state.accumulated[...] = 0.0
-    return [update.state for update in updates]
+    return {update.state for update in updates}
 
 
 def accumulate_arrays(
@@ -122,11 +126,12 @@ def accumulate_arrays(
             cpu.accumulate(state.accumulated, values, 1.0 / (options.loss_scale_factor or 1.0))
 
 
-def move_averages(states: list[LeafState], averaging: dict) -> None:
+def move_averages(states: list[LeafState], averaging: tuple[float, bool]) -> None:
     """Move the averages of arrays that are not updated."""
+    scalars = Scalars(*_NO_UPDATE, *_NO_CONDITIONING, *averaging)
     for state in states:
         elements = state.leaf.flatten(state.leaf.array)
-        cpu.average(state.average, elements, *_NO_UPDATE._replace(**averaging))
+        cpu.average(state.average, elements, *scalars)
         _write_back(state.leaf, elements)
 
 
@@ -135,25 +140,30 @@ def clipped_gradients(
 ) -> list[np.ndarray | Rows]:
     """Copies of gradients as `update_arrays` would take them after clipping, where no step is to be made."""
     pairs = zip(states, gradients, strict=True)
-    updates = [_prepare(state, hyper, gradient, _NO_UPDATE, dialect, Options()) for state, gradient in pairs]
+    scalars = Scalars(*_NO_UPDATE, *_conditioning(hyper, Options()))
+    updates = [_prepare(state, hyper, gradient, scalars, dialect) for state, gradient in pairs]
     _clip_norms(updates, dialect, None)
     return [_clipped(update, dialect) for update in updates]
 
 
-def _prepare(state, hyper, gradient, scalars, dialect, options):
+def _conditioning(hyper, options):
+    """The fields of `rule.Scalars` from gradient_scale to gradient_factor, but for the clipping of norms."""
+    return (
+        1.0 / (options.loss_scale_factor or 1.0),
+        # The sum of earlier micro-steps was scaled when it was taken.
+        1.0 / (options.gradient_accumulation_steps or 1),
+        math.inf if hyper.clipvalue is None else hyper.clipvalue,
+        -1.0 if hyper.maximize else 1.0,
+    )
+
+
+def _prepare(state, hyper, gradient, scalars, dialect):
     """The update of one array, but for the clipping of norms."""
     if isinstance(gradient, Rows):
         if state.accumulated is not None:
             gradient = dense(gradient, state.leaf)
         elif not dialect.clips_rows_first:
             gradient = summed(gradient)
-    scalars = scalars._replace(
-        # The sum of earlier micro-steps was scaled when it was taken.
-        gradient_scale=1.0 / (options.loss_scale_factor or 1.0),
-        accumulated_share=1.0 / (options.gradient_accumulation_steps or 1),
-        gradient_limit=math.inf if hyper.clipvalue is None else hyper.clipvalue,
-        gradient_factor=-1.0 if hyper.maximize else 1.0,
-    )
     if not state.is_decayed:
         scalars = scalars._replace(coupled_decay=0.0, decay=0.0)
     return _Update(state, hyper, gradient, scalars)
