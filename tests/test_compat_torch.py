@@ -2,7 +2,9 @@
 
 import copy
 import inspect
+import pathlib
 import pickle
+import re
 import subprocess
 import sys
 
@@ -605,3 +607,15 @@ print("torch" in sys.modules)
 """
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert process.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_examples_in_the_documentation(number):
+    page = pathlib.Path(__file__).parent.parent / "docs" / "compat" / "torch.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    if "import torch\n" in blocks[number]:
+        pytest.importorskip("torch")
+    names = {}
+    exec(blocks[number], names)
+    assert len(names["optimizer"].state) > 0
