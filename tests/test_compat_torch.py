@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import os
 import pathlib
 import pickle
 import re
@@ -171,6 +172,7 @@ def test_small_shapes(shape):
     np.testing.assert_allclose(p.data, formulas([np.ones(shape)], [[np.ones(shape)]], lr=0.1)[0], rtol=1e-6)
 
 
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="two million elements take long in Python")
 def test_large_arrays_in_threads():
     rng = np.random.default_rng(2)
     point, gradient = rng.standard_normal(2**21), rng.standard_normal(2**21)
