@@ -2,7 +2,10 @@
 
 import copy
 import inspect
+import os
+import pathlib
 import pickle
+import re
 import subprocess
 import sys
 
@@ -169,6 +172,7 @@ def test_small_shapes(shape):
     np.testing.assert_allclose(p.data, formulas([np.ones(shape)], [[np.ones(shape)]], lr=0.1)[0], rtol=1e-6)
 
 
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="two million elements take long in Python")
 def test_large_arrays_in_threads():
     rng = np.random.default_rng(2)
     point, gradient = rng.standard_normal(2**21), rng.standard_normal(2**21)
@@ -605,3 +609,15 @@ print("torch" in sys.modules)
 """
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert process.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_examples_in_the_documentation(number):
+    page = pathlib.Path(__file__).parent.parent / "docs" / "compat" / "torch.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    if "import torch\n" in blocks[number]:
+        pytest.importorskip("torch")
+    names = {}
+    exec(blocks[number], names)
+    assert len(names["optimizer"].state) > 0

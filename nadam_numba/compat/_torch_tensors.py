@@ -66,6 +66,12 @@ class NAdam(torch.optim.NAdam):
                 f"scalar_dtype={scalar_dtype!r}: for tensors it must be None, torch.set_default_dtype decides"
             )
         super().__init__(*args, **kwargs)
+        self._views = {}
+
+    def __setstate__(self, state):
+        """As torch.optim.NAdam; called after each load, too."""
+        super().__setstate__(state)
+        self._views = {}
 
     def step(self, closure: Callable | None = None):
         """Update all parameters that have a gradient, in place, once.
@@ -106,15 +112,28 @@ class NAdam(torch.optim.NAdam):
             scalars = _scalars(group)
             rest = []
             for row in zip(*columns, strict=True):
-                if scalars is not None and _is_for_kernel(*row):
-                    kernel_rows.append((scalars, row))
-                else:
+                views = None if scalars is None else self._views_for_kernel(*row)
+                if views is None:
                     rest.append(row)
+                else:
+                    kernel_rows.append((scalars, views, row))
             if rest:
                 torch_rows.append((group, has_complex, rest))
         _step_by_kernel(kernel_rows)
         for group, has_complex, rest in torch_rows:
             _step_by_torch(group, has_complex, rest)
+
+    def _views_for_kernel(self, p, grad, exp_avg, exp_avg_sq, mu_product, step):
+        """The numbers of a tensor and of its moments; None if the kernel cannot take them all."""
+        tensors = p, exp_avg, exp_avg_sq
+        places = tuple(map(_place, tensors))
+        # To make views takes longer than a step of a small tensor; they are good until a tensor moves.
+        known_places, views = self._views.get(p, (None, None))
+        if places != known_places:
+            views = tuple(map(_flat, tensors)) if _are_alike(tensors) and _is_dense(p) else None
+            self._views[p] = places, views
+        fits = mu_product.dtype in _DIALECTS and mu_product.is_cpu and step.is_cpu and _is_plain(grad, p)
+        return views if fits else None
 
 
 def as_tensors(state_dict: Mapping) -> dict:
@@ -149,16 +168,17 @@ def _scalars(group):
     return scalars
 
 
-def _is_for_kernel(p, grad, exp_avg, exp_avg_sq, mu_product, step):
-    return (
-        p.dtype in _DTYPES
-        and all(_is_plain(tensor, p) for tensor in (p, grad, exp_avg, exp_avg_sq))
-        and p.stride() == exp_avg.stride() == exp_avg_sq.stride()
-        and _is_dense(p)
-        and mu_product.dtype in _DIALECTS
-        and mu_product.is_cpu
-        and step.is_cpu
-    )
+def _place(tensor):
+    """Where and how the numbers of a tensor lie in memory; None if they are not simply there."""
+    if type(tensor) not in _TYPES or tensor.layout is not torch.strided:
+        return None
+    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj()
+
+
+def _are_alike(tensors):
+    """Whether the kernel can go through them side by side."""
+    p = tensors[0]
+    return p.dtype in _DTYPES and all(_is_plain(tensor, p) and tensor.stride() == p.stride() for tensor in tensors)
 
 
 def _is_plain(tensor, p):
@@ -191,26 +211,23 @@ def _span(tensor):
 
 def _gradient(grad, p, spans):
     """The numbers of a gradient in the order of its parameter, safe from the step."""
-    grad = grad.detach()
     if grad.stride() != p.stride():
-        grad = torch.empty_like(p.detach()).copy_(grad)
+        grad = torch.empty_like(p, requires_grad=False).copy_(grad.detach())
     elif overlaps(_span(grad), spans):
         grad = grad.clone()
     return _flat(grad)
 
 
 def _step_by_kernel(rows):
-    spans = ordered_spans(_span(p) for _, (p, *_) in rows)
-    gradients = [_gradient(grad, p, spans) for _, (p, grad, *_) in rows]
-    for (scalars, (p, _, exp_avg, exp_avg_sq, mu_product, step)), gradient in zip(rows, gradients, strict=True):
+    spans = ordered_spans(_span(row[0]) for _, _, row in rows)
+    gradients = [_gradient(row[1], row[0], spans) for _, _, row in rows]
+    for (scalars, views, (*_, mu_product, step)), gradient in zip(rows, gradients, strict=True):
         step.fill_(step.item() + 1.0)
         product, numbers = scalars(mu_product.dtype, step.item(), mu_product.item())
         mu_product.fill_(product)
-        cpu.update_for(gradient.size)(
-            _flat(p), _flat(exp_avg), _flat(exp_avg_sq), None, None, None, gradient, None, *numbers
-        )
+        cpu.update_for(gradient.size)(*views, None, None, None, gradient, None, *numbers)
     # Autograd does not see what is written through NumPy.
-    increment_version([tensor for _, (p, _, exp_avg, exp_avg_sq, *_) in rows for tensor in (p, exp_avg, exp_avg_sq)])
+    increment_version([tensor for _, _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])
 
 
 def _step_by_torch(group, has_complex, rows):
