@@ -487,7 +487,7 @@ def test_numbers_may_be_arrays_without_dimensions():
     assert_same(points, expected)
 
 
-@pytest.mark.parametrize("scalar_dtype", ["float64", np.float64])
+@pytest.mark.parametrize("scalar_dtype", ["float64", np.float64, np.dtype(float)])
 def test_scalar_dtype(scalar_dtype):
     p, gradients = random_run(steps=5)
     expected, _ = pure_trajectory(optax.nadam(0.01), p, gradients)
@@ -522,6 +522,7 @@ def test_signatures():
         ({"weight_decay": -0.1}, ValueError, r"weight_decay=-0\.1"),
         ({"weight_decay": None}, TypeError, r"weight_decay=None"),
         ({"scalar_dtype": "float32"}, ValueError, r"scalar_dtype='float32'"),
+        ({"scalar_dtype": np.float32}, ValueError, r"scalar_dtype=.*float32"),
     ],
 )
 def test_bad_arguments(options, error, message):
@@ -657,6 +658,29 @@ def test_parameters_must_not_share_memory():
     with pytest.raises(ValueError, match="share memory"):
         optax.apply_updates([p, p], [np.ones(3), np.ones(3)])
     np.testing.assert_array_equal(p, 1.0)
+
+
+def test_moments_must_not_share_memory_in_a_step():
+    p, zeros = np.ones(3), np.zeros(3)
+    solver = optax.nadam(0.1)
+    state = (optax.ScaleByAdamState(0, zeros, zeros), optax.EmptyState())
+    with pytest.raises(ValueError, match=r"state\[0\]\.mu and state\[0\]\.nu share memory"):
+        solver.step(p, np.ones(3), state)
+    np.testing.assert_array_equal(p, 1.0)
+    np.testing.assert_array_equal(zeros, 0.0)
+    updates, _ = solver.update(np.ones(3), state)
+    expected, _ = solver.update(np.ones(3), solver.init(p))
+    np.testing.assert_array_equal(updates, expected)
+
+
+def test_gradient_may_be_a_moment():
+    solver = optax.nadam(0.1)
+    p = np.ones(6)
+    state = solver.step(p, np.arange(6.0), solver.init(p))
+    updates, _ = solver.update(state[0].nu[::-1], state)
+    expected = p + updates
+    solver.step(p, state[0].nu[::-1], state)
+    np.testing.assert_array_equal(p, expected)
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,8 @@ class GradientTransformation(NamedTuple):
 
     Notes
     -----
-    Gradients, and a state's moments, may be anything that `numpy.asarray` takes as an array of float32, float64,
-    complex64 or complex128, of the shape of the parameter; an array of JAX is. `update` computes in the widest dtype
-    of the gradient and the moments.
+    Gradients and moments may be other arrays that NumPy can read, too, such as those of JAX: of the shape of the
+    parameter, and float32, float64, complex64 or complex128. `update` computes in the widest dtype of both.
 
     The functions raise
 
@@ -98,7 +97,8 @@ class GradientTransformation(NamedTuple):
         grads : tree
             The gradients; never written.
         state : tuple
-            From `init`, `update` or `step`. Its arrays are used for the new state: it is not valid any more.
+            From `init`, `update` or `step`. Its arrays are used for the new state: it is not valid any more. They must
+            not share memory.
 
         Returns
         -------
@@ -291,7 +291,9 @@ def apply_updates(params: Any, updates: Any) -> Any:
     >>> optax.apply_updates(params, [np.ones(2), None])
     [array([1., 1.]), None]
     """
-    spans = _memory(params)
+    leaves = _leaves("params", params)
+    check_overlaps(leaves)
+    spans = memory_spans(leaves)
     pairs = []
 
     def check(path, parameter, update):
@@ -324,7 +326,7 @@ def _transformation(hyperparameters, learning_rate, weight_decay, mask, mu_dtype
         learning_rate = -1.0  # going down by it adds what optax then returns as it is
     elif not callable(learning_rate):
         learning_rate = _finite("learning_rate", _plain(learning_rate))
-    if scalar_dtype is not None and np.dtype(scalar_dtype) != np.float64:
+    if scalar_dtype not in (None, "float64", np.float64):
         raise ValueError(f"scalar_dtype={scalar_dtype!r}: it must be None or 'float64'")
     dialect = OPTAX if scalar_dtype is None else exact(OPTAX)
     solver = _Solver(hyperparameters, learning_rate, weight_decay, mask, _moment_dtype(mu_dtype), dialect)
@@ -354,6 +356,15 @@ class _Part:
     def dtype(self):
         """What an update is computed in."""
         return np.result_type(self.gradient.dtype, self.mu.dtype, self.nu.dtype)
+
+    def moment_leaves(self, path):
+        """The leaves of those moments that a step in place can overwrite."""
+        moments = {"mu": self.mu, "nu": self.nu}.items()
+        return [parameter_tree(f"state[0].{name}{path}", array) for name, array in moments if array.dtype in DTYPES]
+
+    def set_gradient_apart(self, spans):
+        """Copy the gradient if writing to the spans of memory could change it."""
+        self.gradient = _apart(self.gradient, spans)
 
     def advance(self, target, scalars, mu_dtype, is_in_place):
         """Step the array `target`, and return the new moments: the same arrays, if those may be overwritten."""
@@ -445,7 +456,12 @@ class _Solver:
 
     def step(self, params, grads, state):
         """Step the parameters in place; the next state takes the arrays of `state`."""
-        parts = self._parts(grads, state, {"params": params}, _memory(params))
+        written = _leaves("params", params)
+        parts = self._parts(grads, state, {"params": params})
+        each(lambda path, part: written.extend(part.moment_leaves(path)), {"grads": parts})
+        check_overlaps(written)
+        spans = memory_spans(written)
+        each(lambda path, part: part.set_gradient_apart(spans), {"grads": parts})
         scalars, next_state = self._next(state)
         without_decay = scalars._replace(decay=0.0)
 
@@ -455,8 +471,8 @@ class _Solver:
 
         return next_state(each(advance, {"grads": parts}))
 
-    def _parts(self, grads, state, parameters, spans=None):
-        """A `_Part` for each gradient, in a tree; `spans` is where the parameters lie, if they are to be stepped."""
+    def _parts(self, grads, state, parameters):
+        """A `_Part` for each gradient, in a tree; `parameters` is {} or has the key "params"."""
         expected = 2 if self.weight_decay is None else 3
         if len(state) != expected:
             raise ValueError(f"state has {len(state)} entries: it must have {expected}, as `init` makes it")
@@ -475,7 +491,6 @@ class _Solver:
                 _check_shape(f"params{path}", parameter, nu)
                 if parameter.dtype != nu.dtype:
                     raise TypeError(f"params{path} has dtype {parameter.dtype}: its state has {nu.dtype}")
-            gradient = gradient if spans is None else _apart(gradient, spans)
             return _Part(gradient, mu, nu, is_decayed, parameter)
 
         adam, decaying = state[0], self._decaying("grads", grads)
@@ -548,12 +563,11 @@ def _decay(updates, parameter, decay):
     cpu.accumulate(leaf.flatten(updates), leaf.flatten(parameter.astype(updates.dtype, copy=False)), -decay)
 
 
-def _memory(params):
-    """Where the arrays of `params`, which are to be written, lie in memory."""
+def _leaves(name, params):
+    """The leaves of parameters that are to be written, checked."""
     leaves = []
-    each(lambda path, parameter: leaves.append(parameter_tree(f"params{path}", parameter)), {"params": params})
-    check_overlaps(leaves)
-    return memory_spans(leaves)
+    each(lambda path, parameter: leaves.append(parameter_tree(f"{name}{path}", parameter)), {name: params})
+    return leaves
 
 
 def _apart(array, spans):
