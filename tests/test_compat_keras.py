@@ -3,7 +3,9 @@
 import copy
 import json
 import math
+import pathlib
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -676,3 +678,9 @@ def test_views_and_orders():
 
 def test_repr():
     assert repr(Nadam(0.5)) == "Nadam(learning_rate=0.5, beta_1=0.9, beta_2=0.999, epsilon=1e-07, iterations=0)"
+
+
+def test_example_of_the_documentation():
+    page = pathlib.Path(__file__).parents[1] / "docs" / "compat" / "keras.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(compile(example, str(page), "exec"), {})
