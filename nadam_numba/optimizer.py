@@ -236,18 +236,23 @@ class NAdam:
             nonfinite=nonfinite,
             lazy_sparse=lazy_sparse,
         )
-        self._start(params, hyperparameters, options, NATIVE)
+        self._start(params, hyperparameters, options, NATIVE, "params")
 
     @classmethod
     def with_dialect(
-        cls, params: ArrayTree, hyperparameters: Hyperparameters, options: Options, dialect: Dialect
+        cls,
+        params: ArrayTree,
+        hyperparameters: Hyperparameters,
+        options: Options,
+        dialect: Dialect,
+        name: str = "params",
     ) -> "NAdam":
-        """An optimizer that speaks a peer's dialect."""
+        """An optimizer that speaks a peer's dialect, and calls `params` as the peer does."""
         optimizer = cls.__new__(cls)
-        optimizer._start(params, hyperparameters, options, dialect)
+        optimizer._start(params, hyperparameters, options, dialect, name)
         return optimizer
 
-    def _start(self, params, hyperparameters, options, dialect):
+    def _start(self, params, hyperparameters, options, dialect, name):
         self._hyperparameters = hyperparameters
         self._options = options
         self._dialect = dialect
@@ -257,9 +262,9 @@ class NAdam:
         self._micro_steps = 0
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         if self._has_groups:
-            groups = [self._group(f"params[{index}]", group) for index, group in enumerate(params)]
+            groups = [self._group(f"{name}[{index}]", group) for index, group in enumerate(params)]
         else:
-            groups = [ParameterGroup(params, parameter_tree("params", params), {}, hyperparameters)]
+            groups = [ParameterGroup(params, parameter_tree(name, params), {}, hyperparameters)]
         self._add_groups(groups)
 
     @property

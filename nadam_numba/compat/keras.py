@@ -149,6 +149,7 @@ class Nadam:
         "_name",
         "_own_arguments",
         "_settings",
+        "_takes_step",
         "_trainable_variables",
     )
 
@@ -188,7 +189,7 @@ class Nadam:
         self._iterations = 0
         self._trainable_variables = []
         self._excluded, self._excluded_names = [], None
-        self._learning_rate = learning_rate if callable(learning_rate) else self._stored_rate(_a_float(learning_rate))
+        self._set_rate(learning_rate if callable(learning_rate) else self._stored(_a_float(learning_rate)))
         self._configure(
             {
                 "weight_decay": weight_decay,
@@ -245,7 +246,7 @@ class Nadam:
         """
         if not callable(self._learning_rate):
             return self._learning_rate
-        rate = self._learning_rate(self._iterations) if _is_schedule(self._learning_rate) else self._learning_rate()
+        rate = self._learning_rate(self._iterations) if self._takes_step else self._learning_rate()
         return _checked_rate("learning_rate()", rate)
 
     @learning_rate.setter
@@ -253,12 +254,12 @@ class Nadam:
         if callable(learning_rate):
             rate = learning_rate
         elif not callable(self._learning_rate):
-            rate = self._stored_rate(_checked_rate("learning_rate", learning_rate))
-        elif _is_schedule(self._learning_rate):
+            rate = self._stored(_checked_rate("learning_rate", learning_rate))
+        elif self._takes_step:
             raise TypeError(f"learning_rate={learning_rate!r}: it cannot be set to a number, as it is a schedule")
         else:
             raise AttributeError(f"learning_rate={learning_rate!r}: it cannot be set to a number, as it is a function")
-        self._learning_rate = rate
+        self._set_rate(rate)
         self._configure(self._settings)
 
     @property
@@ -301,9 +302,9 @@ class Nadam:
             return
         variables = list(variables)
         is_decayed = [self._is_decayed(number, variable) for number, variable in enumerate(variables)]
-        engine = NAdam.with_dialect(
-            list(map(_array, variables)), *self._engine_settings(self._settings), dialects.KERAS
-        )
+        settings = self._engine_settings(self._settings)
+        # The dialect is set when the first variable's dtype is known.
+        engine = NAdam.with_dialect(list(map(_array, variables)), *settings, dialects.KERAS, "variables")
         for state, flag in zip(engine.states, is_decayed, strict=True):
             state.is_decayed = flag
         self._engine, self._trainable_variables = engine, variables
@@ -368,7 +369,10 @@ class Nadam:
         ValueError
             If there are no pairs; or as `apply`.
         """
-        grads, variables = zip(*grads_and_vars, strict=True)
+        pairs = list(grads_and_vars)
+        if not pairs:
+            raise ValueError("grads_and_vars is empty: it must have a pair of a gradient and a variable")
+        grads, variables = zip(*pairs, strict=True)
         self.apply(grads, variables)
         return self._iterations
 
@@ -574,10 +578,8 @@ class Nadam:
         dialect = _DIALECTS[self._backend]
         if self._is_exact:
             return dialects.exact(dialect)
-        is_tensor = not callable(self._learning_rate) or (
-            self._backend == "torch" and _is_schedule(self._learning_rate)
-        )
-        dtype = self._floatx if is_tensor else dialect.beta_dtype
+        is_of_floatx = not callable(self._learning_rate) or (self._backend == "torch" and self._takes_step)
+        dtype = self._floatx if is_of_floatx else dialect.beta_dtype
         return dataclasses.replace(
             dialect,
             learning_rate_dtype=dtype,
@@ -620,8 +622,14 @@ class Nadam:
             options = _rounded(options, ("ema_momentum",), self._floatx)
         return hyperparameters, options
 
-    def _stored_rate(self, rate):
-        return float(self._floatx(rate))
+    def _set_rate(self, rate):
+        self._learning_rate = rate
+        # Asking for the signature takes longer than a step.
+        self._takes_step = _is_schedule(rate)
+
+    def _stored(self, rate):
+        with np.errstate(over="ignore"):
+            return nonnegative_finite("learning_rate", float(self._floatx(rate)))
 
     def _is_decayed(self, number, variable):
         if any(_array(variable) is array for array in self._excluded):
@@ -641,14 +649,13 @@ class Nadam:
         known = {id(_array(variable)): position for position, variable in enumerate(self._trainable_variables)}
         positions = []
         for number, variable in enumerate(variables):
-            position = known.get(id(_array(variable)))
-            if position is None:
+            if id(_array(variable)) not in known:
                 raise ValueError(
                     f"Unknown variable: {name}[{number}]={variable!r} is none of those the optimizer was built with"
                 )
-            if position in positions:
-                raise ValueError(f"{name}[{number}]={variable!r} comes twice")
-            positions.append(position)
+            positions.append(known[id(_array(variable))])
+        if len(set(positions)) < len(positions):
+            raise ValueError(f"{name} has a variable that comes twice: each may come once")
         return positions
 
     def _views(self, *names):
@@ -669,21 +676,24 @@ class Nadam:
         if not callable(rate):
             rate = nonnegative_finite(f"{name}[1]", next(remaining).item())
         if self.built:
-            self._load(iterations, remaining)
+            self._load(name, iterations, remaining)
         self._iterations, self._learning_rate = iterations, rate
 
-    def _load(self, iterations, arrays):
+    def _load(self, name, iterations, arrays):
         state = self._engine.state_dict()
         state["iterations"], state["micro_steps"] = divmod(iterations, self._micro_steps)
         kinds = [["average"]] if self.use_ema else []
         kinds += [["accumulated"]] if self.gradient_accumulation_steps else []
         for names in [*kinds, ["first_moment", "second_moment"]]:
             for leaf in state["leaves"]:
-                leaf.update({name: next(arrays) for name in names})
+                leaf.update({key: next(arrays) for key in names})
         mu_product = next(arrays).item()
         for leaf in state["leaves"]:
             leaf.update(iterations=state["iterations"], mu_product=mu_product)
-        self._engine.load_state_dict(state)
+        try:
+            self._engine.load_state_dict(state)
+        except ValueError as error:
+            raise ValueError(f"{name} is no state of this optimizer: {error}") from error
 
     def _check_is_built(self, method):
         if not self.built:

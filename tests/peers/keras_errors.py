@@ -63,7 +63,6 @@ MISTAKES_BUT_IN_TENSORFLOW = {
 ACCEPTED = {
     "exclude_when_built": lambda nadam, schedule, v: _built(nadam, v).exclude_from_weight_decay(v),
     "short_weights": lambda nadam, schedule, v: _built(nadam, v).set_weights([np.array(3)]),
-    "fewer_gradients_than_variables": lambda nadam, schedule, v: nadam().apply(_tensors(v)[:1], v),
     "negative_rate": lambda nadam, schedule, v: nadam(-0.1),
     "beta_of_one": lambda nadam, schedule, v: nadam(beta_1=1.0),
 }
@@ -73,10 +72,6 @@ def _finalize(nadam, variables):
     optimizer = nadam(use_ema=True)
     optimizer.build(variables)
     optimizer.finalize_variable_values(variables[:1])
-
-
-def _tensors(variables):
-    return [0.0 * getattr(variable, "value", variable) for variable in variables]
 
 
 def raised(mistake, nadam, schedule, variables):
