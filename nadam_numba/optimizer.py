@@ -639,7 +639,7 @@ class NAdam:
             for state in group.states
         ]
         if is_update:
-            moved = update_arrays(arrays, gradients, averaging, self._dialect, options)
+            moved = update_arrays(arrays, gradients, self._dialect, options, averaging)
         else:
             moved = set()
             accumulate_arrays(arrays, gradients, options)

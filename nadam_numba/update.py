@@ -69,9 +69,9 @@ class _Update:
 def update_arrays(
     arrays: list[tuple[LeafState, Hyperparameters, float]],
     gradients: list[np.ndarray | Rows | None],
-    averaging: tuple[float, bool],
     dialect: Dialect,
     options: Options,
+    averaging: tuple[float, bool] | tuple[()] = (),
 ) -> set[LeafState]:
     """Step arrays, and their state, in place.
 
@@ -80,10 +80,10 @@ def update_arrays(
     arrays : list of (LeafState, Hyperparameters, learning rate)
     gradients : list of None, ndarray or Rows
         One for each array; None leaves it alone.
-    averaging : (average_momentum, is_overwritten)
-        Of `rule.Scalars`.
     dialect : Dialect
     options : Options
+    averaging : (average_momentum, is_overwritten), optional
+        Of `rule.Scalars`.
 
     Returns
     -------

@@ -79,11 +79,11 @@ def test_special_values_follow_the_formulas(dtype):
 @needs_x86
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
-@pytest.mark.parametrize("order", cpu._DESCENTS)
+@pytest.mark.parametrize("order", cpu._ORDERS)
 @pytest.mark.parametrize("count", [0, 4], ids=["plain", "all options"])
 def test_kernel_is_vectorised_and_stays_in_its_precision(count, order, parallel, dtype, monkeypatch):
     monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
-    update = jit.kernel(cpu._update, rule, parallel=parallel, _descend=cpu._DESCENTS[order])
+    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu._ORDERS[order])
     p, m, v, g = random_arrays(8, dtype)
     largest, average, accumulated, square = [np.zeros(8, dtype)] * count or [None] * 4
     update(p, m, v, largest, average, accumulated, g, square, *Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5))
@@ -97,13 +97,13 @@ def test_kernel_is_vectorised_and_stays_in_its_precision(count, order, parallel,
 
 
 @needs_compiler
-def test_a_kernel_compiles_once_per_dtype():
+@pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
+def test_a_kernel_compiles_once_per_dtype(parallel):
+    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu._ORDERS["torch"])
     for dtype in DTYPES * 2:
         for size in (0, 5, 100):
-            run(cpu.update_serial, random_arrays(size, dtype))
-            run(cpu.update_parallel, random_arrays(size, dtype))
-    assert len(cpu.update_serial.signatures) == len(DTYPES)
-    assert len(cpu.update_parallel.signatures) == len(DTYPES)
+            run(update, random_arrays(size, dtype))
+    assert len(update.signatures) == len(DTYPES)
 
 
 @needs_compiler

@@ -358,7 +358,7 @@ class Nadam:
         for state in states:
             state.iterations = int(self.iterations) + self._t_offset
             state.mu_product = float(self.m_schedule)
-        update_arrays([(state, hyper, self.lr) for state in states], gradients, {}, self._dialect, Options())
+        update_arrays([(state, hyper, self.lr) for state in states], gradients, self._dialect, Options())
         self.m_schedule[...] = states[0].mu_product
         self._iterations += 1
 

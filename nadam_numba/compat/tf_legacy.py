@@ -372,7 +372,7 @@ class _OptimizerV2:
             state.iterations = int(self._iterations)
             state.mu_product = 1.0 if self._momentum_cache is None else float(self._momentum_cache)
         arrays = [(state, hyper, learning_rate) for state in moved]
-        update_arrays(arrays, gradients, {}, self._dialect, options)
+        update_arrays(arrays, gradients, self._dialect, options)
         if self._momentum_cache is not None:
             self._momentum_cache[...] = moved[0].mu_product
         self._iterations += 1

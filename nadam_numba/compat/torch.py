@@ -494,7 +494,7 @@ class NAdam(metaclass=_FormByParameters):
                 iterations=state["step"],
                 mu_product=state["mu_product"],
             )
-            update_arrays([(leaf_state, hyper, rate)], [gradient], {}, self._dialect, _OPTIONS)
+            update_arrays([(leaf_state, hyper, rate)], [gradient], self._dialect, _OPTIONS)
             state.update(step=leaf_state.iterations, mu_product=leaf_state.mu_product)
         return loss
 
