@@ -13,6 +13,8 @@ import keras_errors
 import numpy as np
 import real_keras
 
+from nadam_numba.compat.keras import Nadam
+
 
 def main(folder):
     given = json.loads((folder / "cases.json").read_text())
@@ -31,6 +33,7 @@ def main(folder):
         warnings.simplefilter("ignore")
         arrays.update(resumed(given["resumed"], np.load(folder / "ours.npz")))
         facts.update(mistakes())
+    facts["rates"] = rates_of_their_schedule()
     facts["config"] = real_keras.keras.optimizers.Nadam.from_config(given["config"]).get_config()
     np.savez(folder / "theirs.npz", **arrays)
     (folder / "theirs.json").write_text(json.dumps(facts))
@@ -52,6 +55,16 @@ def rates(case, steps):
         return np.array([float(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))) for step in range(steps)])
     finally:
         keras.config.set_floatx(before)
+
+
+def rates_of_their_schedule():
+    """The learning rates that ours takes from a schedule object of Keras, and those that it gives."""
+    schedule = real_keras.keras.optimizers.schedules.CosineDecay(0.1, 10)
+    optimizer, param, pairs = Nadam(schedule), np.zeros(3), []
+    for step in range(4):
+        pairs.append([optimizer.learning_rate, float(schedule(step))])
+        optimizer.apply([np.ones(3)], [param])
+    return pairs
 
 
 def resumed(case, ours):

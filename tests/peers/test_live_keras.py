@@ -153,6 +153,12 @@ def test_config_goes_there_and_back(real):
     assert Nadam.from_config(facts["config"]).get_config() == config_with_schedule()
 
 
+def test_schedule_objects_of_keras(real):
+    _, _, facts = real
+    assert len({ours for ours, _ in facts["rates"]}) == 4
+    assert all(ours == theirs for ours, theirs in facts["rates"])
+
+
 def test_mistakes_raise_the_same(real):
     _, _, facts = real
     table = {**keras_errors.MISTAKES, **keras_errors.MISTAKES_BUT_IN_TENSORFLOW}
