@@ -366,9 +366,10 @@ class Nadam:
         """What `m_schedule` is after so many steps with the present hyperparameters."""
         hyper, product = self._hyperparameters(), 1.0
         for step in range(1 + self._t_offset, 1 + self._t_offset + iterations):
-            if product == 0.0:
-                break
+            earlier = product
             product, *_ = self._dialect.coefficients(hyper, step, product)
+            if product == earlier:  # 0, or too small to become smaller
+                break
         return product
 
     def _hyperparameters(self):
