@@ -21,7 +21,15 @@ _DIALECTS = {
     "jax": dialects.KERAS,
     "torch": dialects.KERAS_TORCH,
 }
-_SCHEDULES = {"exponential_decay": "ExponentialDecay", "cosine_decay": "CosineDecay"}
+# Ours and Keras's, which take the same arguments.
+_SCHEDULES = {
+    "exponential_decay": "ExponentialDecay",
+    "inverse_time_decay": "InverseTimeDecay",
+    "polynomial_decay": "PolynomialDecay",
+    "piecewise_constant": "PiecewiseConstantDecay",
+    "cosine_decay": "CosineDecay",
+    "cosine_decay_restarts": "CosineDecayRestarts",
+}
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
