@@ -13,19 +13,25 @@ from nadam_numba.rule import ElementScalars, Scalars
 step_coefficients = jit.scalar(
     rule.step_coefficients,
     momentum_coefficient=jit.scalar(rule.momentum_coefficient),
-    nesterov_weights=jit.scalar(rule.nesterov_weights),
+    nesterov_parts=jit.scalar(rule.nesterov_parts),
 )
 _conditioned_gradient = jit.scalar(rule.conditioned_gradient)
 _moving_average = jit.scalar(rule.moving_average)
 _update_element = jit.scalar(rule.update_element, moving_average=_moving_average)
-_DESCENTS = {
-    "torch": jit.scalar(rule.descend_torch),
-    "keras": jit.scalar(rule.descend_keras),
-    "optax": jit.scalar(rule.descend_optax),
+# The orders of operations: how the moments and how the parameter change. Each kernel has one of each bound to it.
+_move_tensorflow = jit.scalar(rule.move_tensorflow)
+_move_by_increments = jit.scalar(rule.move_by_increments)
+_descend_keras = jit.scalar(rule.descend_keras)
+ORDERS = {
+    "native": {"_move": jit.scalar(rule.move_native), "_descend": jit.scalar(rule.descend_native)},
+    "torch": {"_move": jit.scalar(rule.move_torch), "_descend": jit.scalar(rule.descend_torch)},
+    "keras": {"_move": _move_by_increments, "_descend": _descend_keras},
+    "keras_torch": {"_move": _move_tensorflow, "_descend": _descend_keras},
+    "tensorflow": {"_move": _move_tensorflow, "_descend": jit.scalar(rule.descend_tensorflow)},
+    "tensorflow_adam": {"_move": _move_by_increments, "_descend": jit.scalar(rule.descend_tensorflow_adam)},
+    "optax": {"_move": _move_tensorflow, "_descend": jit.scalar(rule.descend_optax)},
 }
-_descend = None  # bound to one of them in each kernel
-_move = jit.scalar(rule.weigh_moments)  # bound to another in some kernels
-_increment = jit.scalar(rule.increment_moments)
+_move = _descend = None
 
 # Squares are summed in blocks of this many elements, by this many sums beside each other.
 _BLOCK = 2048
@@ -48,10 +54,13 @@ def _cast(array, scalars):
         dtype(scalars.gradient_weight),
         dtype(scalars.momentum_weight),
         dtype(scalars.second_moment_correction),
+        dtype(scalars.gradient_bias),
+        dtype(scalars.momentum_bias),
+        dtype(scalars.second_moment_bias),
         dtype(scalars.epsilon_root),
         dtype(scalars.coupled_decay),
-        dtype(scalars.decay),
         dtype(1.0 - scalars.decay),
+        dtype(scalars.subtracted_decay),
         dtype(scalars.gradient_scale),
         dtype(scalars.accumulated_share),
         dtype(scalars.gradient_limit),
@@ -110,8 +119,8 @@ def _update(parameter, first_moment, second_moment, largest_moment, average, acc
         cast = ElementScalars(*fields)
         conditioned = _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
         parameter[i], first_moment[i], second_moment[i], largest, mean = _update_element(
-            _descend,
             _move,
+            _descend,
             parameter[i],
             first_moment[i],
             second_moment[i],
@@ -200,15 +209,13 @@ def _both(function):
     return run
 
 
-_ORDERS = {order: {"_descend": descend} for order, descend in _DESCENTS.items()}
-_ORDERS["increments"] = {"_descend": _DESCENTS["keras"], "_move": _increment}
 _KERNELS = {
     (order, parallel): jit.kernel(_update, rule, parallel=parallel, **bound)
-    for order, bound in _ORDERS.items()
+    for order, bound in ORDERS.items()
     for parallel in (False, True)
 }
-update_serial = _KERNELS["torch", False]
-update_parallel = _KERNELS["torch", True]
+update_serial = _KERNELS["native", False]
+update_parallel = _KERNELS["native", True]
 accumulate = _both(_accumulate)
 average = _both(_average)
 condition = _both(_condition)
@@ -217,8 +224,8 @@ has_only_finite = _both(_has_only_finite)
 add_rows = jit.kernel(_add_rows)
 
 
-def update_for(size, order="torch"):
-    """The kernel for arrays of `size` elements in this process and thread, with the roundings of a peer."""
+def update_for(size, order="native"):
+    """The kernel for arrays of `size` elements in this process and thread, with one of `ORDERS`."""
     return _KERNELS[order, jit.use_threads(size)]
 
 

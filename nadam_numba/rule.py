@@ -31,13 +31,17 @@ class Scalars(NamedTuple):
     learning_rate, beta_1, beta_2, epsilon : float
         Hyperparameters.
     gradient_weight, momentum_weight, second_moment_correction : float
-        From `step_coefficients` or `adam_coefficients`.
+        From `step_coefficients` or `adam_coefficients`; the peers' own orders have other weights.
+    gradient_bias, momentum_bias, second_moment_bias : float
+        What the peers' own orders divide by.
     epsilon_root : float
         Added under the root of the second moment.
     coupled_decay : float
         Weight decay that is added to the gradient, times the parameter.
     decay : float
         Part of itself by which a parameter shrinks: learning rate times decoupled weight decay.
+    subtracted_decay : float
+        Decoupled weight decay where the product with the learning rate and the parameter is subtracted instead.
     gradient_scale, accumulated_share, gradient_limit, gradient_factor : float
         The gradient is multiplied by the scale; if there are earlier micro-steps, added to their sum and multiplied by
         the share; clipped to +- the limit; and multiplied by the factor.
@@ -56,9 +60,13 @@ class Scalars(NamedTuple):
     gradient_weight: float
     momentum_weight: float
     second_moment_correction: float
+    gradient_bias: float = 1.0
+    momentum_bias: float = 1.0
+    second_moment_bias: float = 1.0
     epsilon_root: float = 0.0
     coupled_decay: float = 0.0
     decay: float = 0.0
+    subtracted_decay: float = 0.0
     gradient_scale: float = 1.0
     accumulated_share: float = 1.0
     gradient_limit: float = inf
@@ -87,10 +95,13 @@ class ElementScalars(NamedTuple):
     gradient_weight: float
     momentum_weight: float
     second_moment_correction: float
+    gradient_bias: float
+    momentum_bias: float
+    second_moment_bias: float
     epsilon_root: float
     coupled_decay: float
-    decay: float
     one_minus_decay: float
+    subtracted_decay: float
     gradient_scale: float
     accumulated_share: float
     gradient_limit: float
@@ -105,9 +116,9 @@ def momentum_coefficient(t, beta_1, momentum_decay, base):
     return beta_1 * (1.0 - 0.5 * base ** (t * momentum_decay))
 
 
-def nesterov_weights(mu, mu_next, mu_product):
-    """The weights of the gradient and of the first moment in the direction of descent; the product includes `mu`."""
-    return (1.0 - mu) / (1.0 - mu_product), mu_next / (1.0 - mu_product * mu_next)
+def nesterov_parts(mu, mu_next, mu_product):
+    """Weight and bias of the gradient, and those of the first moment; the product includes `mu`."""
+    return 1.0 - mu, 1.0 - mu_product, mu_next, 1.0 - mu_product * mu_next
 
 
 def step_coefficients(step, mu_product, beta_1, beta_2, momentum_decay):
@@ -138,7 +149,8 @@ def step_coefficients(step, mu_product, beta_1, beta_2, momentum_decay):
     mu = momentum_coefficient(t, beta_1, momentum_decay, MOMENTUM_BASE)
     mu_next = momentum_coefficient(t + 1.0, beta_1, momentum_decay, MOMENTUM_BASE)
     mu_product = mu_product * mu
-    gradient_weight, momentum_weight = nesterov_weights(mu, mu_next, mu_product)
+    gradient_weight, gradient_bias, momentum_weight, momentum_bias = nesterov_parts(mu, mu_next, mu_product)
+    gradient_weight, momentum_weight = gradient_weight / gradient_bias, momentum_weight / momentum_bias
     return mu_product, gradient_weight, momentum_weight, 1.0 / (1.0 - beta_2**t)
 
 
@@ -146,12 +158,6 @@ def adam_coefficients(step, beta_1, beta_2):
     """The last three results of `step_coefficients` for Adam, which does not look ahead."""
     t = float(step)
     return 0.0, 1.0 / (1.0 - beta_1**t), 1.0 / (1.0 - beta_2**t)
-
-
-def adam_hat_coefficients(step, beta_1, beta_2):
-    """The same for the Adam of TensorFlow, whose epsilon stands outside the correction of the second moment."""
-    t = float(step)
-    return 0.0, sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t), 1.0
 
 
 def conditioned_gradient(gradient, accumulated, scalars):
@@ -171,19 +177,17 @@ def moving_average(average, parameter, scalars):
 
 
 def update_element(
-    descend, move, parameter, first_moment, second_moment, largest_moment, average, gradient, square, scalars
+    move, descend, parameter, first_moment, second_moment, largest_moment, average, gradient, square, scalars
 ):
     """One element's step.
 
     All numbers are scalars of one floating-point type, and no literal stands in the formulas: a Python constant
-    would make a float32 kernel compute in float64. The only division is by the root of the second moment.
+    would make a float32 kernel compute in float64.
 
     Parameters
     ----------
-    descend : function
-        `descend_torch`, `descend_keras` or `descend_optax`.
-    move : function
-        `weigh_moments` or `increment_moments`.
+    move, descend : function
+        How the moments and the parameter change: one of each below.
     parameter, first_moment, second_moment : float
     largest_moment : float or None
         Largest second moment so far, with amsgrad.
@@ -204,60 +208,96 @@ def update_element(
     if scalars.coupled_decay:
         gradient = gradient + scalars.coupled_decay * parameter
     first_moment, second_moment = move(first_moment, second_moment, gradient, square, scalars)
-    if largest_moment is None:
-        corrected = second_moment * scalars.second_moment_correction
-    else:
+    moment = second_moment
+    if largest_moment is not None:
         # A NaN is taken over, as it compares false.
         largest_moment = largest_moment if largest_moment >= second_moment else second_moment
-        corrected = largest_moment * scalars.second_moment_correction
-    rate = scalars.learning_rate / (sqrt(corrected + scalars.epsilon_root) + scalars.epsilon)
-    parameter = descend(parameter, first_moment, gradient, rate, scalars)
+        moment = largest_moment
+    parameter = descend(parameter, first_moment, gradient, moment, scalars)
     if average is not None:
         average = moving_average(average, parameter, scalars)
         parameter = average if scalars.is_overwritten else parameter
     return parameter, first_moment, second_moment, largest_moment, average
 
 
-# The peers round moments and parameters at different places, which shows after some hundred steps: to meet their
-# trajectories to the last digits, each order is written out.
+# From here on, each peer's own order of operations: where it rounds shows after some hundred steps, and its
+# trajectories are met to the last digits only by its own formulas, divisions and all. `move_...` are the moments,
+# `descend_...` the parameter; `moment` is the second moment, or the largest one.
 
 
-def weigh_moments(first_moment, second_moment, gradient, square, scalars):
+def move_native(first_moment, second_moment, gradient, square, scalars):
     """The moments as weighted means of what they were and the gradient or its square."""
     first_moment = scalars.beta_1 * first_moment + scalars.one_minus_beta_1 * gradient
     if square is None:
-        second_moment = scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * gradient * gradient
-    else:
-        second_moment = scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * square
-    return first_moment, second_moment
+        return first_moment, scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * gradient * gradient
+    return first_moment, scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * square
 
 
-def increment_moments(first_moment, second_moment, gradient, square, scalars):
-    """The same, moved by a part of the distance: the Adam of TensorFlow."""
-    first_moment = first_moment + scalars.one_minus_beta_1 * (gradient - first_moment)
-    if square is None:
-        second_moment = second_moment + scalars.one_minus_beta_2 * (gradient * gradient - second_moment)
-    else:
-        second_moment = second_moment + scalars.one_minus_beta_2 * (square - second_moment)
-    return first_moment, second_moment
-
-
-def descend_torch(parameter, first_moment, gradient, rate, scalars):
-    """torch.optim.NAdam: the parameter is rounded after its decay, after the gradient's and the momentum's term."""
+def descend_native(parameter, first_moment, gradient, moment, scalars):
+    """With one division instead of three, by numbers that are quotients already; rounded like torch's otherwise."""
+    root = sqrt(moment * scalars.second_moment_correction + scalars.epsilon_root)
+    rate = scalars.learning_rate / (root + scalars.epsilon)
     parameter = scalars.one_minus_decay * parameter
     return parameter - scalars.gradient_weight * gradient * rate - scalars.momentum_weight * first_moment * rate
 
 
-def descend_keras(parameter, first_moment, gradient, rate, scalars):
-    """Keras and TensorFlow: it is rounded after its decay, by subtraction, and after both terms."""
-    if scalars.decay:
-        parameter = parameter - scalars.decay * parameter
-    return parameter - (scalars.gradient_weight * gradient + scalars.momentum_weight * first_moment) * rate
+def move_torch(first_moment, second_moment, gradient, square, scalars):
+    """torch.optim.NAdam: lerp_ and addcmul_."""
+    first_moment = first_moment + scalars.one_minus_beta_1 * (gradient - first_moment)
+    return first_moment, scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * gradient * gradient
 
 
-def descend_optax(parameter, first_moment, gradient, rate, scalars):
-    """optax: it is rounded once, after the sum of all three."""
-    step = (scalars.gradient_weight * gradient + scalars.momentum_weight * first_moment) * rate
-    if scalars.decay:
-        step = step + scalars.decay * parameter
-    return parameter - step
+def descend_torch(parameter, first_moment, gradient, moment, scalars):
+    """torch.optim.NAdam: two addcdiv_; the weights include the learning rate."""
+    denominator = sqrt(moment / scalars.second_moment_bias) + scalars.epsilon
+    parameter = scalars.one_minus_decay * parameter
+    parameter = parameter - scalars.gradient_weight * gradient / denominator
+    return parameter - scalars.momentum_weight * first_moment / denominator
+
+
+def move_by_increments(first_moment, second_moment, gradient, square, scalars):
+    """Keras 3, and the Adam of TensorFlow."""
+    if square is None:
+        square = gradient * gradient
+    first_moment = first_moment + scalars.one_minus_beta_1 * (gradient - first_moment)
+    return first_moment, second_moment + scalars.one_minus_beta_2 * (square - second_moment)
+
+
+def descend_keras(parameter, first_moment, gradient, moment, scalars):
+    """Keras 3, which multiplies by the decay's factor with its torch backend, and subtracts with the others."""
+    parameter = scalars.one_minus_decay * parameter
+    if scalars.subtracted_decay:
+        parameter = parameter - parameter * scalars.subtracted_decay * scalars.learning_rate
+    step = scalars.momentum_weight * first_moment / scalars.momentum_bias
+    step = step + scalars.gradient_weight * gradient / scalars.gradient_bias
+    return parameter - step * scalars.learning_rate / (sqrt(moment / scalars.second_moment_bias) + scalars.epsilon)
+
+
+def move_tensorflow(first_moment, second_moment, gradient, square, scalars):
+    """The Nadam of TensorFlow, Keras 3 with its torch backend, and optax."""
+    if square is None:
+        square = gradient * gradient
+    first_moment = scalars.beta_1 * first_moment + scalars.one_minus_beta_1 * gradient
+    return first_moment, scalars.beta_2 * second_moment + scalars.one_minus_beta_2 * square
+
+
+def descend_tensorflow(parameter, first_moment, gradient, moment, scalars):
+    """The Nadam of TensorFlow, legacy and 1.13."""
+    step = scalars.gradient_weight * (gradient / scalars.gradient_bias)
+    step = step + scalars.momentum_weight * (first_moment / scalars.momentum_bias)
+    return parameter - scalars.learning_rate * step / (sqrt(moment / scalars.second_moment_bias) + scalars.epsilon)
+
+
+def descend_tensorflow_adam(parameter, first_moment, gradient, moment, scalars):
+    """The Adam of TensorFlow, whose epsilon stands outside the correction; the weight includes the learning rate."""
+    return parameter - first_moment * scalars.momentum_weight / (sqrt(moment) + scalars.epsilon)
+
+
+def descend_optax(parameter, first_moment, gradient, moment, scalars):
+    """optax: the decay is part of the step, and the step is multiplied by the learning rate."""
+    step = scalars.momentum_weight * (first_moment / scalars.momentum_bias)
+    step = step + scalars.gradient_weight * (gradient / scalars.gradient_bias)
+    step = step / (sqrt(moment / scalars.second_moment_bias + scalars.epsilon_root) + scalars.epsilon)
+    if scalars.subtracted_decay:
+        step = step + scalars.subtracted_decay * parameter
+    return parameter - scalars.learning_rate * step

@@ -52,7 +52,7 @@ class LeafState:
 
 
 # The first fields of `Scalars`, where there is no update, and those about the gradient, where there is none.
-_NO_UPDATE = (0.0,) * 10
+_NO_UPDATE = (0.0,) * 14
 _NO_CONDITIONING = (1.0, 1.0, math.inf, 1.0)
 
 
@@ -165,7 +165,7 @@ def _prepare(state, hyper, gradient, scalars, dialect):
         elif not dialect.clips_rows_first:
             gradient = summed(gradient)
     if not state.is_decayed:
-        scalars = scalars._replace(coupled_decay=0.0, decay=0.0)
+        scalars = scalars._replace(coupled_decay=0.0, decay=0.0, subtracted_decay=0.0)
     return _Update(state, hyper, gradient, scalars)
 
 

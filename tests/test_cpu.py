@@ -79,11 +79,11 @@ def test_special_values_follow_the_formulas(dtype):
 @needs_x86
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
-@pytest.mark.parametrize("order", cpu._ORDERS)
+@pytest.mark.parametrize("order", cpu.ORDERS)
 @pytest.mark.parametrize("count", [0, 4], ids=["plain", "all options"])
 def test_kernel_is_vectorised_and_stays_in_its_precision(count, order, parallel, dtype, monkeypatch):
     monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
-    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu._ORDERS[order])
+    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu.ORDERS[order])
     p, m, v, g = random_arrays(8, dtype)
     largest, average, accumulated, square = [np.zeros(8, dtype)] * count or [None] * 4
     update(p, m, v, largest, average, accumulated, g, square, *Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5))
@@ -99,7 +99,7 @@ def test_kernel_is_vectorised_and_stays_in_its_precision(count, order, parallel,
 @needs_compiler
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
 def test_a_kernel_compiles_once_per_dtype(parallel):
-    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu._ORDERS["torch"])
+    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu.ORDERS["torch"])
     for dtype in DTYPES * 2:
         for size in (0, 5, 100):
             run(update, random_arrays(size, dtype))

@@ -225,7 +225,7 @@ def _step_by_kernel(rows):
         step.fill_(step.item() + 1.0)
         product, numbers = scalars(mu_product.dtype, step.item(), mu_product.item())
         mu_product.fill_(product)
-        cpu.update_for(gradient.size)(*views, None, None, None, gradient, None, *numbers)
+        cpu.update_for(gradient.size, TORCH.order)(*views, None, None, None, gradient, None, *numbers)
     # Autograd does not see what is written through NumPy.
     increment_version([tensor for _, _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])
 

@@ -591,7 +591,7 @@ class Nadam:
         return dataclasses.replace(
             dialect,
             learning_rate_dtype=dtype,
-            decay_factor_dtype=None if dialect.decay_factor_dtype is None else dtype,
+            decay_factor_dtype=np.float64 if dialect.decay_factor_dtype is np.float64 else dtype,
             product_dtype=self._engine.states[0].leaf.real_dtype.type,
         )
 

@@ -441,14 +441,18 @@ class _Solver:
             parameters = {"params": params}
         parts = self._parts(grads, state, parameters)
         scalars, next_state = self._next(state)
+        decay = scalars.subtracted_decay
         # The parameter's own decay is not among what zeros lose in a step.
-        without_decay = scalars._replace(decay=0.0)
+        without_decay = scalars._replace(subtracted_decay=0.0)
+        without_rate = without_decay._replace(learning_rate=1.0)
 
         def advance(path, part):
             updates = np.zeros_like(part.nu, part.dtype)
-            mu, nu = part.advance(updates, without_decay, self.mu_dtype, is_in_place=False)
-            if part.is_decayed and scalars.decay:
-                _decay(updates, part.parameter, scalars.decay)
+            is_decayed = part.is_decayed and decay
+            its_scalars = without_rate if is_decayed else without_decay
+            mu, nu = part.advance(updates, its_scalars, self.mu_dtype, is_in_place=False)
+            if is_decayed:
+                _decay(updates, part.parameter, decay, scalars.learning_rate)
             return _Advanced(mu, nu, updates)
 
         advanced = each(advance, {"grads": parts})
@@ -463,7 +467,7 @@ class _Solver:
         spans = memory_spans(written)
         each(lambda path, part: part.set_gradient_apart(spans), {"grads": parts})
         scalars, next_state = self._next(state)
-        without_decay = scalars._replace(decay=0.0)
+        without_decay = scalars._replace(subtracted_decay=0.0)
 
         def advance(path, part):
             its_scalars = scalars if part.is_decayed else without_decay
@@ -557,10 +561,12 @@ def _step(target, gradient, mu, nu, scalars):
             array[...] = leaf.unflatten(flat)
 
 
-def _decay(updates, parameter, decay):
-    """Add what the parameter loses by its decay."""
+def _decay(updates, parameter, decay, learning_rate):
+    """Add what the parameter loses by its decay to updates without learning rate, and multiply them by that."""
     leaf = parameter_tree("updates", updates)
-    cpu.accumulate(leaf.flatten(updates), leaf.flatten(parameter.astype(updates.dtype, copy=False)), -decay)
+    elements = leaf.flatten(updates)
+    cpu.accumulate(elements, leaf.flatten(parameter.astype(updates.dtype, copy=False)), -decay)
+    elements *= elements.dtype.type(learning_rate)
 
 
 def _leaves(name, params):

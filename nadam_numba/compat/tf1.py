@@ -367,7 +367,7 @@ class Nadam:
         hyper, product = self._hyperparameters(), 1.0
         for step in range(1 + self._t_offset, 1 + self._t_offset + iterations):
             earlier = product
-            product, *_ = self._dialect.coefficients(hyper, step, product)
+            product, *_ = self._dialect.coefficients(hyper, self.lr, step, product)
             if product == earlier:  # 0, or too small to become smaller
                 break
         return product
