@@ -1,20 +1,11 @@
-"""The interface of optax against what optax gave once, with the same tolerance as beside it."""
+"""nadam_numba.compat.optax, run on the shared cases as `real_optax` runs the real one."""
 
 import math
-import pathlib
-import sys
 
 import numpy as np
-import pytest
+from cases import resolve
 
 from nadam_numba.compat import optax
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "peers"))
-
-import cases
-import recorded
-
-RECORDS = recorded.records("optax")
 
 
 def exponential_decay(rate, steps, factor):
@@ -38,14 +29,14 @@ def cosine_decay(rate, steps, alpha):
 SCHEDULES = {"exponential_decay": exponential_decay, "cosine_decay": cosine_decay}
 
 
-@pytest.mark.parametrize("name", RECORDS)
-def test_same_numbers_as_recorded(name):
-    case, points = RECORDS[name].case, RECORDS[name].points
-    params, gradients = cases.data(case, max(points))
-    solver = getattr(optax, case["optimizer"])(**cases.resolve(case["options"], SCHEDULES))
+def run(case, params, gradients):
+    """As `real_optax.run`."""
+    params = [p.copy() for p in params]
+    solver = getattr(optax, case["optimizer"])(**resolve(case["options"], SCHEDULES))
     state = solver.init(params)
-    for step, step_gradients in enumerate(gradients, start=1):
+    points = []
+    for step_gradients in gradients:
         updates, state = solver.update(step_gradients, state, params)
         optax.apply_updates(params, updates)
-        for ours, theirs in zip(params, points.get(step, params), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-15, err_msg=f"after step {step}")
+        points.append([p.copy() for p in params])
+    return {"points": points}
