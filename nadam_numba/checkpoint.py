@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import uuid
 import zipfile
 
@@ -34,16 +35,19 @@ def save(path: str | os.PathLike, tree: dict) -> None:
     tree : dict
         Nested dicts and lists of arrays, strings, numbers, bools and None. Arrays of objects are refused.
     """
-    path = pathlib.Path(path)
+    # A link stays one; what it points to is replaced.
+    path = pathlib.Path(os.path.realpath(os.fsdecode(path)))
     arrays = []
     header = {"format": FORMAT, "version": VERSION, "tree": _replaced(tree, arrays)}
     # In the same folder, for a file is renamed at once only within a file system.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "x+b") as file:
             _write(file, json.dumps(header), arrays)
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -60,7 +64,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     Returns
     -------
     dict
-        ``params``, the list of parameter arrays, and the entries of `NAdam.state_dict`.
+        What `NAdam.state_dict` returns, with the array itself as the entry ``parameter`` beside the state of each.
 
     Raises
     ------
@@ -76,8 +80,8 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     NAdam(np.ones(3)).save(pathlib.Path(folder) / "checkpoint.npz")
     ...     checkpoint = load_checkpoint(pathlib.Path(folder) / "checkpoint.npz")
-    >>> checkpoint["iterations"], checkpoint["params"]
-    (0, [array([1., 1., 1.])])
+    >>> checkpoint["iterations"], checkpoint["param_groups"][0]["arrays"][0]["parameter"]
+    (0, array([1., 1., 1.]))
     """
     with open(path, "rb") as file:
         _check_digest(path, file)
@@ -132,7 +136,10 @@ def _read(path, file):
             raise CheckpointError(
                 f"path={os.fspath(path)!r} is a checkpoint of version {header['version']}: it must be of {VERSION}"
             )
-        return _restored(header["tree"], archive)
+        tree = _restored(header["tree"], archive)
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"path={os.fspath(path)!r} is no checkpoint of nadam_numba")
+    return tree
 
 
 def _array(archive, number):

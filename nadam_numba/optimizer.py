@@ -23,21 +23,20 @@ from nadam_numba.gradients import gradient_of, is_finite
 from nadam_numba.groups import ParameterGroup, check_group, is_list_of_groups
 from nadam_numba.hooks import Hooks, RemovableHandle
 from nadam_numba.hyperparameters import Hyperparameters, Options, Schedule
-from nadam_numba.schedules import rate_at
+from nadam_numba.schedules import rate_at, taken_over
 from nadam_numba.state import (
     check_keys,
     check_length,
     checked_count,
+    checked_group,
     checked_hyperparameters,
-    checked_leaf,
     checked_options,
-    checked_overrides,
+    group_as_data,
     hyperparameters_as_data,
-    leaf_as_data,
 )
 from nadam_numba.update import LeafState, accumulate_arrays, move_averages, update_arrays
 
-_STATE_KEYS = ("iterations", "micro_steps", "hyperparameters", "options", "param_groups", "leaves")
+_STATE_KEYS = ("iterations", "micro_steps", "hyperparameters", "options", "param_groups")
 _ALWAYS_TOLD = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay")
 
 
@@ -47,6 +46,24 @@ def _fields(instance):
 
 
 _DEFAULTS = {**_fields(Hyperparameters()), **_fields(Options())}
+
+
+def _needs_of_rates(state_dict):
+    """Whether the learning rate that was saved, and that of each group, is one that has to be given again."""
+    settings = [state_dict["hyperparameters"], *(group["hyperparameters"] for group in state_dict["param_groups"])]
+    return [data.get("learning_rate", 0.0) is None for data in settings]
+
+
+def _saved_parameters(state_dict, groups):
+    """The parameters in a checkpoint, checked, in the order of the arrays of the groups."""
+    arrays = []
+    for index, (group, data) in enumerate(zip(groups, state_dict["param_groups"], strict=True)):
+        by_path = {item["path"]: item.get("parameter") for item in data["arrays"]}
+        for state in group.states:
+            path = state.leaf.path
+            name = f"checkpoint['param_groups'][{index}], the parameter at {path!r},"
+            arrays.append(matching_array(name, by_path[path], state.leaf))
+    return arrays
 
 
 def _hyperparameter(name):
@@ -423,25 +440,26 @@ class NAdam:
         -------
         dict
             ``iterations`` (int), ``micro_steps`` (int, calls of `step` since the last update), ``hyperparameters`` and
-            ``options`` (dicts of numbers), ``param_groups`` (a dict of its own hyperparameters for each) and ``leaves``
-            (a dict for each array, with its ``iterations``, ``mu_product``, ``is_decayed``, and arrays in its shape or
-            None). A learning rate that is one of `nadam_numba.schedules` is a dict of its name and arguments; any other
-            function is None, for code is not state.
+            ``options`` (dicts of numbers), and ``param_groups``: for each a dict of its own ``hyperparameters`` and of
+            ``arrays``, a list of dicts with the ``path`` of an array (the keys and indices that lead to it), its
+            ``iterations``, ``mu_product``, ``is_decayed``, and arrays in its shape or None. A learning rate that is one
+            of `nadam_numba.schedules` is a dict of its name and arguments; any other function is None, for code is not
+            state.
         """
         return {
             "iterations": self._iterations,
             "micro_steps": self._micro_steps,
             "hyperparameters": hyperparameters_as_data(_fields(self._hyperparameters)),
             "options": _fields(self._options),
-            "param_groups": [hyperparameters_as_data(group.overrides) for group in self._groups],
-            "leaves": [leaf_as_data(state) for state in self.states],
+            "param_groups": [group_as_data(group) for group in self._groups],
         }
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Take over a state made by `state_dict`, hyperparameters and options included; the arrays are copied.
 
-        A learning rate of None keeps this optimizer's own. Parameters are not touched, even if `state_dict` is what
-        `load_checkpoint` returns, which has them, too.
+        A learning rate of None keeps this optimizer's own. A `reduce_on_plateau` with the saved arguments is kept, too,
+        and takes over the saved state. Parameters are not touched, even if `state_dict` is what `load_checkpoint`
+        returns, which has them.
 
         Raises
         ------
@@ -449,8 +467,6 @@ class NAdam:
             If an entry is missing, unknown, out of range, or does not fit the parameters. The optimizer is then
             unchanged.
         """
-        if isinstance(state_dict, Mapping):
-            state_dict = {key: value for key, value in state_dict.items() if key != "params"}
         check_keys("state_dict", state_dict, _STATE_KEYS)
         counts = [checked_count(f"state_dict[{key!r}]", state_dict[key]) for key in ("iterations", "micro_steps")]
         hyperparameters = checked_hyperparameters(
@@ -461,25 +477,20 @@ class NAdam:
         if counts[1] >= micro_steps:
             raise ValueError(f"state_dict['micro_steps']={counts[1]}: it must be less than {micro_steps}")
         check_length("state_dict['param_groups']", state_dict["param_groups"], len(self._groups))
-        overrides = []
-        for index, (group, data) in enumerate(zip(self._groups, state_dict["param_groups"], strict=True)):
-            name = f"state_dict['param_groups'][{index}]"
-            overrides.append(checked_overrides(name, data, group.hyperparameters.learning_rate))
-            check_group(name, {"params": None, **overrides[-1]})
-            dataclasses.replace(hyperparameters, **overrides[-1])
-        check_length("state_dict['leaves']", state_dict["leaves"], len(self.states))
-        leaf_states = [
-            checked_leaf(f"state_dict['leaves'][{index}]", data, state.leaf, options)
-            for index, (state, data) in enumerate(zip(self.states, state_dict["leaves"], strict=True))
+        loaded = [
+            checked_group(f"state_dict['param_groups'][{index}]", data, group, hyperparameters, options)
+            for index, (group, data) in enumerate(zip(self._groups, state_dict["param_groups"], strict=True))
         ]
 
         self._iterations, self._micro_steps = counts
-        self._hyperparameters = hyperparameters
         self._options = options
-        for group, own in zip(self._groups, overrides, strict=True):
-            group.overrides = own
-            group.set_defaults(hyperparameters)
-            group.states, leaf_states = leaf_states[: len(group.states)], leaf_states[len(group.states) :]
+        for group, (overrides, states) in zip(self._groups, loaded, strict=True):
+            if "learning_rate" in overrides:
+                overrides["learning_rate"] = taken_over(overrides["learning_rate"], group["learning_rate"])
+            group.overrides = overrides
+            group.states = states
+        rate = taken_over(hyperparameters.learning_rate, self.learning_rate)
+        self._set_hyperparameters(dataclasses.replace(hyperparameters, learning_rate=rate))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write parameters and state to a file, from which `load` goes on with the same bits.
@@ -495,7 +506,11 @@ class NAdam:
         OSError
             If it cannot be written.
         """
-        checkpoint.save(path, {"params": [state.leaf.array for state in self.states], **self.state_dict()})
+        tree = self.state_dict()
+        for group, data in zip(self._groups, tree["param_groups"], strict=True):
+            for state, its_data in zip(group.states, data["arrays"], strict=True):
+                its_data["parameter"] = state.leaf.array
+        checkpoint.save(path, tree)
 
     @classmethod
     def load(cls, path: str | os.PathLike, params: ArrayTree, learning_rate: float | Schedule | None = None) -> "NAdam":
@@ -507,10 +522,10 @@ class NAdam:
             A file written by `save`.
         params : array tree, or list of dicts
             In the structure, shapes and dtypes of those that were saved; overwritten by the saved values. Of dicts that
-            make groups, only the key "params" counts.
+            make groups, only the keys "params" and "learning_rate" count, the latter as the next argument.
         learning_rate : float or callable, optional
-            In place of the saved one; needed if that was a function other than `nadam_numba.schedules` makes, for files
-            hold no code.
+            In place of one that was a function other than `nadam_numba.schedules` makes, for files hold no code. A
+            `reduce_on_plateau` with the saved arguments takes over the saved state.
 
         Raises
         ------
@@ -535,21 +550,22 @@ class NAdam:
         (1, True, True)
         """
         state_dict = checkpoint.load_checkpoint(path)
-        values = state_dict.pop("params", None)
-        settings = [state_dict.get("hyperparameters", {}), *state_dict.get("param_groups", ())]
-        if learning_rate is None and any(data.get("learning_rate", 0.0) is None for data in settings):
-            raise ValueError("learning_rate=None: the one saved was a function, so that it must be given again")
+        check_keys("checkpoint", state_dict, _STATE_KEYS)
         if is_list_of_groups(params):
-            params = [{"params": group["params"]} for group in params]
+            own = ("params", "learning_rate")
+            params = [{key: group[key] for key in own if key in group} for group in params]
         optimizer = cls(params)
         if learning_rate is not None:
             optimizer.learning_rate = learning_rate
-            state_dict["hyperparameters"]["learning_rate"] = None
-        leaves_ = [state.leaf for state in optimizer.states]
-        arrays = matching("checkpoint['params']", values, leaves_, matching_array)
+        given = [learning_rate, *(group.overrides.get("learning_rate", learning_rate) for group in optimizer._groups)]
+        # Copies are loaded first, so that an error leaves the parameters as they were.
         optimizer.load_state_dict(state_dict)
-        for leaf, array in zip(leaves_, arrays, strict=True):
-            leaf.array[...] = array
+        for index, (rate, needs_one) in enumerate(zip(given, _needs_of_rates(state_dict), strict=True)):
+            if needs_one and rate is None:
+                where = "" if index == 0 else f" of params[{index - 1}]"
+                raise ValueError(f"learning_rate=None: the one{where} that was saved was a function, and must be given")
+        for state, array in zip(optimizer.states, _saved_parameters(state_dict, optimizer._groups), strict=True):
+            state.leaf.array[...] = array
         return optimizer
 
     def __repr__(self) -> str:

@@ -8,11 +8,13 @@ import numpy as np
 
 from nadam_numba import schedules
 from nadam_numba.arrays import Leaf, matching_array
+from nadam_numba.groups import ParameterGroup, check_group
 from nadam_numba.hyperparameters import Hyperparameters, Options, real_number, true_or_false
 from nadam_numba.update import LeafState
 
 _ARRAYS = ("first_moment", "second_moment", "largest_moment", "average", "accumulated")
-_LEAF_KEYS = ("iterations", "mu_product", "is_decayed", *_ARRAYS)
+_LEAF_KEYS = ("path", "iterations", "mu_product", "is_decayed", *_ARRAYS)
+_GROUP_KEYS = ("hyperparameters", "arrays")
 
 
 def hyperparameters_as_data(values: Mapping) -> dict:
@@ -25,11 +27,47 @@ def hyperparameters_as_data(values: Mapping) -> dict:
 
 def leaf_as_data(state: LeafState) -> dict:
     """The state of one array, the arrays copied and in its shape."""
-    data = {"iterations": state.iterations, "mu_product": state.mu_product, "is_decayed": state.is_decayed}
+    data = {
+        "path": state.leaf.path,
+        "iterations": state.iterations,
+        "mu_product": state.mu_product,
+        "is_decayed": state.is_decayed,
+    }
     for name in _ARRAYS:
         flat = getattr(state, name)
         data[name] = None if flat is None else state.leaf.unflatten(flat).copy(order="K")
     return data
+
+
+def group_as_data(group: ParameterGroup) -> dict:
+    """A group's own hyperparameters, and the state of its arrays."""
+    return {
+        "hyperparameters": hyperparameters_as_data(group.overrides),
+        "arrays": [leaf_as_data(state) for state in group.states],
+    }
+
+
+def checked_group(
+    name: str, data: Mapping, group: ParameterGroup, defaults: Hyperparameters, options: Options
+) -> tuple[dict, list[LeafState]]:
+    """The inverse of `group_as_data` for a group of the same arrays: its own hyperparameters, and their states.
+
+    Arrays are matched by their paths, since the order of a dict does not matter.
+    """
+    check_keys(name, data, _GROUP_KEYS)
+    overrides = checked_overrides(f"{name}['hyperparameters']", data["hyperparameters"], group["learning_rate"])
+    check_group(name, {"params": None, **overrides})
+    dataclasses.replace(defaults, **overrides)
+    check_length(f"{name}['arrays']", data["arrays"], len(group.states))
+    by_path = {}
+    for index, item in enumerate(data["arrays"]):
+        if not isinstance(item, Mapping):
+            raise TypeError(f"{name}['arrays'][{index}]={item!r} is a {type(item).__name__}: it must be a dict")
+        by_path[item.get("path")] = f"{name}['arrays'][{index}]", item
+    paths = [state.leaf.path for state in group.states]
+    if set(by_path) != set(paths):
+        raise ValueError(f"{name}['arrays'] has the paths {list(by_path)}: it must have {paths}")
+    return overrides, [checked_leaf(*by_path[state.leaf.path], state.leaf, options) for state in group.states]
 
 
 def checked_hyperparameters(name: str, data: Mapping, learning_rate) -> Hyperparameters:
@@ -58,7 +96,7 @@ def checked_options(name: str, data: Mapping) -> Options:
 
 def checked_leaf(name: str, data: Mapping, leaf: Leaf, options: Options) -> LeafState:
     """The inverse of `leaf_as_data`; the arrays are copied."""
-    check_keys(name, data, _LEAF_KEYS)
+    check_keys(name, {key: value for key, value in data.items() if key != "parameter"}, _LEAF_KEYS)
     arrays = {key: _checked_array(f"{name}[{key!r}]", data[key], leaf) for key in _ARRAYS}
     needed = {
         "first_moment": True,

@@ -36,8 +36,11 @@ def test_a_checkpoint_is_npz_and_plain_data(tmp_path):
             str(n) for n in range(len(archive.files) - 1)
         }
     loaded = load_checkpoint(tmp_path / "whole.npz")
-    for array, expected in zip(loaded["params"], [params["a"], params["b"][0], params["b"][2]], strict=True):
-        np.testing.assert_array_equal(array, expected, strict=True)
+    saved = {item["path"]: item["parameter"] for item in loaded["param_groups"][0]["arrays"]}
+    expected = {"a": params["a"], "b/0": params["b"][0], "b/2": params["b"][2]}
+    assert saved.keys() == expected.keys()
+    for path, array in expected.items():
+        np.testing.assert_array_equal(saved[path], array, strict=True)
     other = NAdam({"a": np.ones((2, 3)), "b": [np.ones(2, np.complex64), None, np.array(0.0)]})
     other.load_state_dict(loaded)
     assert repr(other) == repr(optimizer)
@@ -141,16 +144,19 @@ def header(tree, version=checkpoint.VERSION, name=checkpoint.FORMAT):
         ({"tree.json": header({}, name="something else")}, "no checkpoint"),
         ({"tree.json": "{"}, "no checkpoint"),
         ({"tree.json": "[]"}, "no checkpoint"),
+        ({"tree.json": header([])}, "no checkpoint"),
+        ({"tree.json": header({"array": 0})}, "no checkpoint"),
+        ({"tree.json": header({"iterations": 0})}, "checkpoint has the keys"),
         ({"other.json": "{}"}, "no checkpoint"),
         ({"tree.json": header({"params": {"array": 0}})}, "no checkpoint"),
         ({"tree.json": header({"params": [{"array": 0}]}), "0.npy": object_array()}, "no checkpoint"),
         ({"tree.json": header({"params": [{"array": 0}]}), "0.npy": pickle.dumps(Danger())}, "no checkpoint"),
     ],
-    ids=["version", "format", "json", "list", "missing", "array", "objects", "pickle"],
+    ids=["version", "format", "json", "list", "tree", "no tree", "keys", "missing", "array", "objects", "pickle"],
 )
 def test_files_of_another_kind(members, message, tmp_path):
     write_signed(tmp_path / "file.npz", members)
-    refuse(tmp_path / "file.npz", [np.zeros((2, 3))], match=message)
+    refuse(tmp_path / "file.npz", [np.zeros((2, 3))], ValueError, match=message)
     assert not Danger.loaded
 
 
@@ -163,9 +169,9 @@ def test_a_pickle(tmp_path):
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
-        ([np.zeros(4), np.zeros(2)], ValueError, r"checkpoint\['params'\]\[0\] has shape \(3,\)"),
-        ([np.zeros(3), np.zeros(2, np.float32)], TypeError, r"checkpoint\['params'\]\[1\] has dtype float64"),
-        ([np.zeros(3)], ValueError, r"checkpoint\['params'\] has 2 entries"),
+        ([np.zeros(4), np.zeros(2)], ValueError, r"has shape \(3,\): its parameter has \(4,\)"),
+        ([np.zeros(3), np.zeros(2, np.float32)], TypeError, "has dtype float64: its parameter has float32"),
+        ([np.zeros(3)], ValueError, "has 2 entries: it must have 1"),
     ],
 )
 def test_parameters_that_do_not_fit(params, error, message, tmp_path):
@@ -175,8 +181,9 @@ def test_parameters_that_do_not_fit(params, error, message, tmp_path):
 
 def test_a_state_that_does_not_fit_leaves_the_parameters(tmp_path):
     optimizer = NAdam([np.ones(3)])
-    tree = {"params": [np.full(3, 5.0)], **optimizer.state_dict()}
-    tree["leaves"][0]["second_moment"][1] = -1.0
+    tree = optimizer.state_dict()
+    tree["param_groups"][0]["arrays"][0]["parameter"] = np.full(3, 5.0)
+    tree["param_groups"][0]["arrays"][0]["second_moment"][1] = -1.0
     checkpoint.save(tmp_path / "checkpoint.npz", tree)
     refuse(tmp_path / "checkpoint.npz", [np.zeros(3)], ValueError, "second_moment")
 
@@ -210,9 +217,9 @@ def test_groups_and_exclusions_are_restored(tmp_path):
 
 
 def test_a_learning_rate_that_is_code_must_be_given_again(tmp_path):
-    NAdam(np.ones(3), learning_rate=lambda step: 0.1).save(tmp_path / "checkpoint.npz")
+    NAdam([np.ones(3)], learning_rate=lambda step: 0.1).save(tmp_path / "checkpoint.npz")
     refuse(tmp_path / "checkpoint.npz", [np.zeros(3)], ValueError, "learning_rate=None")
-    resumed = NAdam.load(tmp_path / "checkpoint.npz", np.zeros(3), learning_rate=schedules.cosine_decay(0.1, 10))
+    resumed = NAdam.load(tmp_path / "checkpoint.npz", [np.zeros(3)], learning_rate=schedules.cosine_decay(0.1, 10))
     assert resumed.learning_rate(0) == 0.1
 
 
@@ -257,8 +264,68 @@ def test_a_plateau_is_saved_with_its_state(tmp_path):
     resumed.learning_rate.update(2.0)
     assert resumed.learning_rate(0) == 0.125
     assert plateau(0) == 0.25
-    own = NAdam.load(tmp_path / "checkpoint.npz", np.ones(3), learning_rate=plateau)
-    assert own.learning_rate is plateau
+    # The user's own object, if it is of the same kind, goes on from the saved state.
+    own = schedules.reduce_on_plateau(0.5, factor=0.5, patience=0)
+    assert NAdam.load(tmp_path / "checkpoint.npz", np.ones(3), learning_rate=own).learning_rate is own
+    assert own == plateau
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert optimizer.learning_rate is plateau
+    other = schedules.reduce_on_plateau(0.5, factor=0.25)
+    assert NAdam.load(tmp_path / "checkpoint.npz", np.ones(3), learning_rate=other).learning_rate == plateau
+
+
+def test_arrays_are_matched_by_their_paths(tmp_path):
+    params = {"w": np.full(2, 1.0), "b": np.full(2, 5.0)}
+    optimizer = NAdam(params, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(names=["b"])
+    optimizer.step({"w": np.ones(2), "b": np.array([1.0, -1.0])})
+    optimizer.save(tmp_path / "checkpoint.npz")
+    other = {"b": np.zeros(2), "w": np.zeros(2)}
+    resumed = NAdam.load(tmp_path / "checkpoint.npz", other)
+    for some in (optimizer, resumed):
+        some.step({"w": np.ones(2), "b": np.ones(2)})
+    for key, array in params.items():
+        np.testing.assert_array_equal(other[key], array)
+    refuse(tmp_path / "checkpoint.npz", [np.zeros(2), np.zeros(2)], ValueError, r"paths \['w', 'b'\]")
+
+
+def test_groups_of_other_arrays(tmp_path):
+    a, b, c = np.ones(1), np.ones(2), np.ones(3)
+    NAdam([{"params": [a, b]}, {"params": c}]).save(tmp_path / "checkpoint.npz")
+    with pytest.raises(ValueError, match="has 2 entries: it must have 1"):
+        NAdam.load(tmp_path / "checkpoint.npz", [{"params": a}, {"params": [b, c]}])
+
+
+def test_only_rates_that_were_code_are_replaced(tmp_path):
+    def rate(step):
+        return 0.25
+
+    groups = [{"params": np.ones(1), "learning_rate": rate}, {"params": np.ones(1)}]
+    NAdam(groups, learning_rate=0.1).save(tmp_path / "checkpoint.npz")
+    fresh = [{"params": np.ones(1)}, {"params": np.ones(1)}]
+    with pytest.raises(ValueError, match=r"of params\[0\]"):
+        NAdam.load(tmp_path / "checkpoint.npz", fresh)
+    for loaded in (
+        NAdam.load(tmp_path / "checkpoint.npz", fresh, learning_rate=rate),
+        NAdam.load(tmp_path / "checkpoint.npz", [{"params": np.ones(1), "learning_rate": rate}, fresh[1]]),
+    ):
+        assert [group["learning_rate"] for group in loaded.param_groups] == [rate, 0.1]
+        assert loaded.learning_rate == 0.1
+
+
+def test_links_and_permissions_stay(tmp_path):
+    (tmp_path / "folder").mkdir()
+    target = tmp_path / "folder" / "checkpoint.npz"
+    NAdam(np.ones(3)).save(target)
+    target.chmod(0o600)
+    (tmp_path / "link.npz").symlink_to(target)
+    optimizer = NAdam(np.ones(3))
+    optimizer.step(np.ones(3))
+    optimizer.save(tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert load_checkpoint(target)["iterations"] == 1
+    optimizer.save(tmp_path / ("long" * 60))
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_the_lazy_rule_steps_the_touched_rows_as_if_they_were_all(options, layou
     np.testing.assert_array_equal(lazy[[1, 4]], dense)
     untouched = [0, 2, 3, 5, 6, 7]
     np.testing.assert_array_equal(lazy[untouched], start[untouched])
-    state, expected = (o.state_dict()["leaves"][0] for o in (optimizer, reference))
+    state, expected = (o.state_dict()["param_groups"][0]["arrays"][0] for o in (optimizer, reference))
     for name in ("first_moment", "second_moment", "largest_moment", "average"):
         if expected[name] is not None:
             np.testing.assert_array_equal(state[name][[1, 4]], expected[name])
@@ -93,7 +93,7 @@ def test_the_lazy_rule_overwrites_by_averages():
     optimizer.step((np.array([0]), np.ones((1, 1))))
     first = p.copy()
     optimizer.step((np.array([1]), np.ones((1, 1))))
-    average = optimizer.state_dict()["leaves"][0]["average"]
+    average = optimizer.states[0].average.reshape(2, 1)
     np.testing.assert_array_equal(p, average)
     assert average[0] == first[0]
     assert average[1] < 2.0
@@ -167,7 +167,7 @@ def test_a_missing_gradient_leaves_an_array_alone():
     # Its count is its own: its first step is like the first one of the other.
     optimizer.step([None, np.ones(3)])
     np.testing.assert_array_equal(a, b)
-    assert [leaf["iterations"] for leaf in optimizer.state_dict()["leaves"]] == [1, 1]
+    assert [state.iterations for state in optimizer.states] == [1, 1]
     assert optimizer.iterations == 2
 
 

@@ -160,8 +160,8 @@ def test_amsgrad_may_be_switched_on_later():
     optimizer.step(g)
     optimizer.amsgrad = True
     optimizer.step(g)
-    leaf = optimizer.state_dict()["leaves"][0]
-    np.testing.assert_array_equal(leaf["largest_moment"], leaf["second_moment"])
+    (state,) = optimizer.states
+    np.testing.assert_array_equal(state.largest_moment, state.second_moment)
 
 
 def test_a_rate_without_arguments():

@@ -116,7 +116,7 @@ def test_layouts_make_no_difference(layout, gradient_layout):
     for g in gradients:
         optimizer.step(gradient_layout(g))
     np.testing.assert_array_equal(p, nadam_trajectory(start, gradients, lr=0.1)[-1])
-    assert optimizer.state_dict()["leaves"][0]["first_moment"].shape == start.shape
+    assert optimizer.state_dict()["param_groups"][0]["arrays"][0]["first_moment"].shape == start.shape
 
 
 @pytest.mark.skipif(not is_jitted(cpu.update_serial), reason="nothing is compiled with NUMBA_DISABLE_JIT")
@@ -253,7 +253,7 @@ def test_state_dict_is_a_copy_and_loading_copies():
     state = optimizer.state_dict()
     before = snapshot(optimizer)
     optimizer.load_state_dict(state)
-    state["leaves"][0]["first_moment"][:] = np.nan
+    state["param_groups"][0]["arrays"][0]["first_moment"][:] = np.nan
     assert_unchanged(optimizer, before)
 
 
@@ -291,7 +291,11 @@ def break_state(key, value):
 
 
 def break_leaf(key, value):
-    return lambda state: state["leaves"][0].update({key: value})
+    return lambda state: state["param_groups"][0]["arrays"][0].update({key: value})
+
+
+def break_group(key, value):
+    return lambda state: state["param_groups"][0].update({key: value})
 
 
 @pytest.mark.parametrize(
@@ -310,10 +314,14 @@ def break_leaf(key, value):
         (lambda state: state["options"].update(use_ema=True), ValueError, "average"),
         (break_state("param_groups", {}), TypeError, "param_groups"),
         (break_state("param_groups", []), ValueError, "param_groups"),
-        (break_state("param_groups", [{"surprise": 1}]), ValueError, "surprise"),
-        (break_state("param_groups", [{"beta_1": 1.0}]), ValueError, "beta_1"),
-        (break_state("leaves", []), ValueError, "leaves"),
-        (break_state("leaves", [None]), TypeError, "leaves"),
+        (break_state("param_groups", [None]), TypeError, "param_groups"),
+        (break_group("surprise", 1), ValueError, "surprise"),
+        (break_group("hyperparameters", None), TypeError, "hyperparameters"),
+        (break_group("hyperparameters", {"surprise": 1}), ValueError, "surprise"),
+        (break_group("hyperparameters", {"beta_1": 1.0}), ValueError, "beta_1"),
+        (break_group("arrays", []), ValueError, "arrays"),
+        (break_group("arrays", [None]), TypeError, "arrays"),
+        (break_leaf("path", "elsewhere"), ValueError, "elsewhere"),
         (break_leaf("mu_product", math.nan), ValueError, "mu_product"),
         (break_leaf("mu_product", "1"), TypeError, "mu_product"),
         (break_leaf("iterations", -1), ValueError, "iterations"),

@@ -689,14 +689,16 @@ class Nadam:
 
     def _load(self, name, iterations, arrays):
         state = self._engine.state_dict()
+        (group,) = state["param_groups"]
+        leaves = group["arrays"]
         state["iterations"], state["micro_steps"] = divmod(iterations, self._micro_steps)
         kinds = [["average"]] if self.use_ema else []
         kinds += [["accumulated"]] if self.gradient_accumulation_steps else []
         for names in [*kinds, ["first_moment", "second_moment"]]:
-            for leaf in state["leaves"]:
+            for leaf in leaves:
                 leaf.update({key: next(arrays) for key in names})
         mu_product = next(arrays).item()
-        for leaf in state["leaves"]:
+        for leaf in leaves:
             leaf.update(iterations=state["iterations"], mu_product=mu_product)
         try:
             self._engine.load_state_dict(state)

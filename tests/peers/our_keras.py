@@ -45,12 +45,10 @@ def step(ours, gradients):
         ours.apply([tuple(g) if isinstance(g, Rows) else g for g in gradients])
 
 
-def excess(ours, theirs, magnitudes=None):
-    """The largest deviation of arrays in lists, as a multiple of what is allowed for numbers of these magnitudes."""
-    magnitudes = theirs if magnitudes is None else magnitudes
+def excess(ours, theirs):
+    """The largest deviation of arrays in lists, as a multiple of what is allowed."""
     return max(
-        float(np.max(np.abs(a - b) / (ABSOLUTE + RELATIVE * np.abs(c))))
-        for a, b, c in zip(ours, theirs, magnitudes, strict=True)
+        float(np.max(np.abs(a - b) / (ABSOLUTE + RELATIVE * np.abs(b)))) for a, b in zip(ours, theirs, strict=True)
     )
 
 

@@ -63,7 +63,8 @@ def _run(case, params, gradients):
     optimizer = keras.optimizers.Nadam(**resolve(case["options"], SCHEDULES))
     optimizer.exclude_from_weight_decay([variables[i] for i in case.get("exclude_from_weight_decay", [])])
     optimizer.build(variables)
-    step = _compiled_step(optimizer, variables) if BACKEND == "jax" else lambda g: optimizer.apply(g, variables)
+    needs_compiling = BACKEND == "jax" and optimizer.gradient_accumulation_steps
+    step = _compiled_step(optimizer, variables) if needs_compiling else lambda g: optimizer.apply(g, variables)
     points = []
     for step_gradients in gradients:
         step([_native(gradient, p.shape) for gradient, p in zip(step_gradients, params, strict=True)])
@@ -77,7 +78,10 @@ def _run(case, params, gradients):
 
 
 def _compiled_step(optimizer, variables):
-    """`apply` as Keras' own trainer calls it with JAX. Without jit, each call with accumulation compiles anew."""
+    """`apply` compiled, as Keras's own trainer calls it with JAX: otherwise each call with accumulation compiles anew.
+
+    XLA fuses multiplications with additions, which changes last digits; so nothing else is compiled.
+    """
     apply = jax.jit(optimizer.stateless_apply)
 
     def step(gradients):

@@ -50,7 +50,7 @@ def rates(case, steps):
     keras.config.set_floatx(case["floatx"])
     try:
         schedule = cases.resolve(case["options"], real_keras.SCHEDULES)["learning_rate"]
-        if real_keras.BACKEND == "jax":
+        if real_keras.BACKEND == "jax" and "gradient_accumulation_steps" in case["options"]:
             schedule = real_keras.jax.jit(schedule)
         return np.array([float(schedule(keras.ops.convert_to_tensor(step, dtype="int32"))) for step in range(steps)])
     finally:

@@ -97,10 +97,7 @@ def test_trajectories(real):
             rates = arrays[name + ".rates"]
             case["options"] = {**case["options"], "learning_rate": lambda step, rates=rates: float(rates[step])}
         ours = our_keras.run(case, *cases.data(case))
-        # torch fuses multiplications with additions, so that the last bit of a step may differ: a parameter that comes
-        # near 0 is off by the last bits of the largest value it has had.
-        magnitudes = np.maximum.accumulate(np.abs(arrays[name])) if backend == "torch" else None
-        excess = our_keras.excess(map(flat, ours["points"]), arrays[name], magnitudes)
+        excess = our_keras.excess(map(flat, ours["points"]), arrays[name])
         for key in ("averages", "finalized"):
             if key in ours:
                 excess = max(excess, our_keras.excess([flat(ours[key])], [arrays[f"{name}.{key}"]]))
