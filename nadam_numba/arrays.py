@@ -50,6 +50,7 @@ class Leaf:
 
     def flatten(self, array):
         """The numbers of `array`, of the leaf's shape, in the leaf's order: a view where its layout allows it."""
+        array = np.asarray(array)
         if array.ndim == 1 and array.flags.c_contiguous and array.dtype.kind == "f":
             return array
         return np.ascontiguousarray(array.reshape(-1, order=self.order)).view(self.real_dtype)
@@ -78,7 +79,7 @@ def parameter_tree(name, params):
     """
     tree = _tree_of_leaves(name, params)
     if not leaves(tree):
-        raise ValueError(f"{name}={params!r} holds no arrays: at least one is needed")
+        raise ValueError(f"{name}={brief(params)} holds no arrays: at least one is needed")
     return tree
 
 
@@ -119,8 +120,8 @@ def matching(name: str, values: ArrayTree, tree: ArrayTree, take: Callable) -> l
 def matching_array(name, array, leaf):
     """`array` if it has the shape and dtype of the leaf; TypeError or ValueError if not."""
     # NumPy's reductions give scalars where a 0-d array is due.
-    if not isinstance(array, (np.ndarray, np.generic)):
-        raise TypeError(f"{name}={array!r} is a {type(array).__name__}: it must be a NumPy array")
+    if not isinstance(array, (np.ndarray, np.generic)) or isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}={brief(array)} is a {type(array).__name__}: it must be a NumPy array")
     if array.dtype != leaf.array.dtype:
         raise TypeError(f"{name} has dtype {array.dtype}: its parameter has {leaf.array.dtype}")
     if array.shape != leaf.shape:
@@ -186,30 +187,45 @@ def _check_writeable(name, array):
 
 
 def _leaf(name, array, path):
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{name}={array!r} is a {type(array).__name__}: it must be a NumPy array")
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}={brief(array)} is a {type(array).__name__}: it must be a NumPy array")
     if array.dtype not in DTYPES:
         raise TypeError(f"{name} has dtype {array.dtype}: it must be {_ALLOWED_DTYPES}")
     _check_writeable(name, array)
-    repeats = any(stride == 0 and length > 1 for stride, length in zip(array.strides, array.shape, strict=True))
-    if repeats and array.size:
+    if _may_repeat_elements(array):
         raise ValueError(f"{name} has strides {array.strides}: its elements must each have their own memory")
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     path = "/".join(map(str, path))
-    return Leaf(name, path, np.asarray(array), array.shape, order, array.flags.forc)
+    return Leaf(name, path, array, array.shape, order, array.flags.forc)
+
+
+def _may_repeat_elements(array):
+    """Whether two elements of `array` may share memory; no slicing or transposing of a whole array leads to that."""
+    reach = array.itemsize
+    for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < reach:
+            return array.size > 0
+        reach = stride * (length - 1) + reach
+    return False
+
+
+def brief(value) -> str:
+    """What messages show of a value."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _match(name, values, tree, take, taken):
     if isinstance(tree, dict):
         if not isinstance(values, dict):
-            raise TypeError(f"{name}={values!r} is a {type(values).__name__}: it must be a dict")
+            raise TypeError(f"{name}={brief(values)} is a {type(values).__name__}: it must be a dict")
         if values.keys() != tree.keys():
             raise ValueError(f"{name} has the keys {list(values)}: it must have {list(tree)}")
         for key, subtree in tree.items():
             _match(f"{name}[{key!r}]", values[key], subtree, take, taken)
     elif isinstance(tree, list):
         if not isinstance(values, (list, tuple)):
-            raise TypeError(f"{name}={values!r} is a {type(values).__name__}: it must be a list or tuple")
+            raise TypeError(f"{name}={brief(values)} is a {type(values).__name__}: it must be a list or tuple")
         if len(values) != len(tree):
             raise ValueError(f"{name} has {len(values)} entries: it must have {len(tree)}")
         for index, subtree in enumerate(tree):
@@ -217,4 +233,4 @@ def _match(name, values, tree, take, taken):
     elif tree is not None:
         taken.append(take(name, values, tree))
     elif values is not None:
-        raise ValueError(f"{name}={values!r}: it must be None, as its parameter is")
+        raise ValueError(f"{name}={brief(values)}: it must be None, as its parameter is")

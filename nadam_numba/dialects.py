@@ -32,8 +32,9 @@ class Dialect:
         a norm for all gradients together it never does.
     moves_touched_rows : bool
         Whether a sparse gradient moves only the rows it touches, although all moments decay.
-    drops_sums : bool
-        Whether an update forgets what micro-steps have summed for a parameter that it has no gradient for.
+    sums : {"used", "kept", "dropped"}
+        What an update does with the gradients that earlier micro-steps have summed for a parameter that the last one
+        has no gradient for.
     learning_rate_dtype, beta_dtype, product_beta_dtype, product_dtype : dtype
         Precision of the learning rate; of the decay rates, 0.96 and the weight decay; of the decay rates and 0.96 in
         the product of the momentum coefficients; and of that product.
@@ -49,7 +50,7 @@ class Dialect:
     clips_rows_first: bool = False
     sums_squares: bool = False
     moves_touched_rows: bool = False
-    drops_sums: bool = False
+    sums: str = "used"
     learning_rate_dtype: type = np.float64
     beta_dtype: type = np.float64
     product_beta_dtype: type = np.float64
@@ -157,10 +158,17 @@ TORCH = Dialect("torch", product_dtype=np.float32)
 
 # Keras keeps the learning rate in single precision; its TensorFlow backend rounds constants on their way, too, and its
 # torch backend the decay and norms.
-KERAS = Dialect("keras", ages_together=True, sums_squares=True, clips_rows_first=True, learning_rate_dtype=np.float32)
-KERAS_TENSORFLOW = dataclasses.replace(KERAS, beta_dtype=np.float32, drops_sums=True)
+KERAS = Dialect(
+    "keras",
+    ages_together=True,
+    sums_squares=True,
+    clips_rows_first=True,
+    sums="kept",
+    learning_rate_dtype=np.float32,
+)
+KERAS_TENSORFLOW = dataclasses.replace(KERAS, beta_dtype=np.float32, sums="dropped")
 KERAS_TORCH = dataclasses.replace(
-    KERAS, order="keras_torch", decay_factor_dtype=np.float32, norm_dtype=np.float32, drops_sums=True
+    KERAS, order="keras_torch", decay_factor_dtype=np.float32, norm_dtype=np.float32, sums="dropped"
 )
 
 # TensorFlow's legacy optimizers keep the decay rates in single precision, too. They round the learning rate before it

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from nadam_numba import cpu
-from nadam_numba.arrays import Leaf, matching_array, may_share_memory
+from nadam_numba.arrays import Leaf, brief, matching_array, may_share_memory
 from nadam_numba.rule import Scalars
 
 
@@ -46,7 +46,7 @@ def gradient_of(name: str, value, leaf: Leaf, spans: tuple):
         rows = _rows_of_pair(name, value, leaf)
         return Rows(rows.indices, rows.values.copy()) if may_share_memory(rows.values, spans) else rows
     # Asking scipy.sparse itself would import it, which takes longer than all the rest of this package.
-    if type(value).__module__.startswith("scipy.sparse"):
+    if any(kind.__module__.startswith("scipy.sparse") for kind in type(value).__mro__) and hasattr(value, "tocoo"):
         return _rows_of_matrix(name, value, leaf)
     gradient = leaf.flatten(matching_array(name, value, leaf))
     return gradient.copy() if may_share_memory(gradient, spans) else gradient
@@ -84,7 +84,10 @@ def _rows_of_pair(name, pair, leaf):
         raise TypeError(f"{name} is a tuple of {len(pair)}: it must be an array, or a pair (indices, rows)")
     if not leaf.shape:
         raise TypeError(f"{name} is a pair (indices, rows): its parameter has no rows, as its shape is ()")
-    indices, rows = (np.asarray(item) for item in pair)
+    try:
+        indices, rows = (np.asarray(item) for item in pair)
+    except ValueError as error:
+        raise ValueError(f"{name}={brief(pair)}: indices and rows must be arrays; {error}") from None
     if indices.ndim != 1 or (indices.dtype.kind not in "iu" and indices.size):
         raise TypeError(
             f"{name}[0] has dtype {indices.dtype} and shape {indices.shape}: it must be one-dimensional, of integers"

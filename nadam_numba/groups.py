@@ -1,15 +1,15 @@
 """Groups of parameters with hyperparameters of their own."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 
-from nadam_numba.arrays import ArrayTree
+from nadam_numba.arrays import ArrayTree, brief
 from nadam_numba.hyperparameters import Hyperparameters
 
 _NAMES = tuple(field.name for field in dataclasses.fields(Hyperparameters))
 
 
-class ParameterGroup(MutableMapping):
+class ParameterGroup(Mapping):
     """Parameters that share their hyperparameters: a dict with the key "params" and one key per hyperparameter.
 
     Setting a key sets the hyperparameter of this group, whatever those of the optimizer are; deleting it takes up the
@@ -34,6 +34,16 @@ class ParameterGroup(MutableMapping):
         self.states = []  # of the arrays of the tree, in order
         self.overrides = overrides
         self.hyperparameters = dataclasses.replace(defaults, **overrides)
+
+    # Comparing arrays says nothing about groups.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def copy(self) -> "ParameterGroup":
+        """A group of the same arrays, with a state and hyperparameters of its own."""
+        other = ParameterGroup(self._params, self.tree, dict(self.overrides), self._defaults)
+        other.states = [state.copy() for state in self.states]
+        return other
 
     def set_defaults(self, defaults: Hyperparameters) -> None:
         """Take the hyperparameters of the optimizer where the group has none of its own."""
@@ -84,7 +94,7 @@ def is_list_of_groups(params) -> bool:
 def check_group(name: str, group: Mapping) -> None:
     """Raise TypeError or ValueError unless `group` is a dict with the key "params" and otherwise hyperparameters."""
     if not isinstance(group, Mapping):
-        raise TypeError(f"{name}={group!r} is a {type(group).__name__}: it must be a dict with the key 'params'")
+        raise TypeError(f"{name}={brief(group)} is a {type(group).__name__}: it must be a dict with the key 'params'")
     if "params" not in group:
         raise ValueError(f"{name} has the keys {list(group)}: it must have 'params'")
     for key in group:

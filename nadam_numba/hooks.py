@@ -36,7 +36,10 @@ class Hooks:
             if not (isinstance(result, tuple) and len(result) == 2):
                 raise RuntimeError(f"{hook!r} returned {result!r}: it must be None or a pair (args, kwargs)")
             args, kwargs = result
-            grads = _only_argument(*args, **kwargs)
+            try:
+                grads = _only_argument(*args, **kwargs)
+            except TypeError:
+                raise RuntimeError(f"{hook!r} returned {result!r}: args and kwargs must be those of step") from None
         return grads
 
     def after(self, optimizer, grads) -> None:

@@ -65,7 +65,8 @@ def _positive_finite_or_none(name, value):
     return real_number(name, value, "None or a finite number > 0", lambda v: 0.0 < v < math.inf)
 
 
-def _fraction(name, value):
+def fraction(name, value):
+    """Return `value` as a float in [0, 1]."""
     return real_number(name, value, "a number in [0, 1]", lambda v: 0.0 <= v <= 1.0)
 
 
@@ -89,8 +90,11 @@ def integer_from(smallest, name, value):
 
 def one_of(choices, name, value):
     """Return `value` if it is one of `choices`, or say which there are."""
+    allowed = f"it must be one of {', '.join(map(repr, choices))}"
+    if not isinstance(value, tuple(map(type, choices))):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: {allowed}")
     if value not in choices:
-        raise ValueError(f"{name}={value!r}: it must be one of {', '.join(map(repr, choices))}")
+        raise ValueError(f"{name}={value!r}: {allowed}")
     return value
 
 
@@ -232,6 +236,11 @@ class Options:
 
     def __post_init__(self):
         _check_fields(self, _OPTION_CHECKS)
+        if self.lazy_sparse and self.gradient_accumulation_steps is not None:
+            raise ValueError(
+                f"lazy_sparse=True, gradient_accumulation_steps={self.gradient_accumulation_steps}: only one may "
+                "be set, as sums of gradients are dense"
+            )
 
 
 _HYPERPARAMETER_CHECKS = {
@@ -252,7 +261,7 @@ _HYPERPARAMETER_CHECKS = {
 _OPTION_CHECKS = {
     "global_clipnorm": _positive_finite_or_none,
     "use_ema": true_or_false,
-    "ema_momentum": _fraction,
+    "ema_momentum": fraction,
     "ema_overwrite_frequency": partial(integer_from, 1),
     "loss_scale_factor": _positive_finite_or_none,
     "gradient_accumulation_steps": partial(integer_from, 2),

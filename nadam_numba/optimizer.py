@@ -11,6 +11,7 @@ import numpy as np
 from nadam_numba import checkpoint
 from nadam_numba.arrays import (
     ArrayTree,
+    brief,
     check_overlaps,
     leaves,
     matching,
@@ -46,6 +47,15 @@ def _fields(instance):
 
 
 _DEFAULTS = {**_fields(Hyperparameters()), **_fields(Options())}
+
+
+def _several(name, values, kind, what):
+    """`values` as a list, or an empty one if there are none; TypeError if it is a single one."""
+    if values is None:
+        return []
+    if isinstance(values, kind) or not isinstance(values, Iterable):
+        raise TypeError(f"{name}={brief(values)} is a {type(values).__name__}: it must be a list of {what}")
+    return list(values)
 
 
 def _needs_of_rates(state_dict):
@@ -92,8 +102,8 @@ class NAdam:
         kept by reference. None may stand where there is nothing to update. A list of dicts ``{"params": ...}`` makes
         groups; each dict may set those hyperparameters below that are marked (*) for its group.
     learning_rate : float or callable, optional
-        (*) A finite number >= 0; a schedule, which is a function of the number of steps already made, 0 at the first
-        (see `nadam_numba.schedules`); or a function without arguments.
+        (*) A finite number >= 0; a schedule, which is a function of the number of updates already made, 0 at the first
+        (see `nadam_numba.schedules`); or a function that takes no argument. It is called once per update.
     beta_1, beta_2 : float, optional
         (*) Decay rates of the first and second moment of the gradients, in [0, 1).
     epsilon : float, optional
@@ -118,7 +128,8 @@ class NAdam:
         Then scale all gradients down together to this norm > 0. If the norm is not finite, all become NaN.
     use_ema : bool, optional
         Keep an exponential moving average of each parameter, as Keras 3 does: it starts at the value after the first
-        step, and moves in each call of `step`. `finalize` overwrites the parameters by their averages.
+        step, or, for a group added later, at the value then, and moves in each call of `step`. `finalize` overwrites
+        the parameters by their averages.
     ema_momentum : float, optional
         Part of itself that the average keeps in each step, in [0, 1].
     ema_overwrite_frequency : int, optional
@@ -126,15 +137,17 @@ class NAdam:
     loss_scale_factor : float, optional
         What the loss was multiplied by, > 0; the gradients are divided by it. See `scale_loss`.
     gradient_accumulation_steps : int, optional
-        Average the gradients of so many calls of `step`, >= 2, before the parameters are updated.
+        Average the gradients of so many calls of `step`, >= 2, before the parameters are updated; one that is None
+        counts as 0, unless all are.
     nonfinite : {"propagate", "raise", "skip"}, optional
         What to do if a gradient has an element that is not finite: let it spoil parameters and state, as the peers do;
-        raise FloatingPointError; or return from `step` as if it had not been called.
+        raise FloatingPointError; or return from `step` with nothing changed, but for what hooks do.
     epsilon_root : float, optional
         (*) Added under the root of the second moment, finite and >= 0 (optax's ``eps_root``).
     lazy_sparse : bool, optional
         Whether a row-sparse gradient updates the rows it touches only, and their state, in time proportional to their
-        number. By default the other rows have gradient 0, so that the result is that of a dense gradient.
+        number. By default the other rows have gradient 0, so that the result is that of a dense gradient. It does not
+        go with `gradient_accumulation_steps`, whose sums are dense.
 
     Raises
     ------
@@ -148,8 +161,11 @@ class NAdam:
     -----
     The state is two arrays of each parameter's size and dtype, and one more for each of amsgrad, the moving average
     and accumulation. Each step passes over memory once, and over the gradients once more where a norm is needed or
-    `nonfinite` asks for a check; a row-sparse gradient that is not lazy takes another array of the parameter's size for
-    the time of the step.
+    `nonfinite` asks for a check. For the time of the step, an array whose elements are not next to each other in memory
+    is copied, as is a gradient in another order than its parameter; and a row-sparse gradient that is not lazy takes an
+    array of the parameter's size.
+
+    The settings without (*) are read from ``optimizer.options``; they are set at construction only.
 
     The real and imaginary parts of a complex array are independent parameters; its gradient is, as in torch, the
     derivative by the real part plus i times the one by the imaginary part.
@@ -290,9 +306,9 @@ class NAdam:
         return self._iterations
 
     @property
-    def param_groups(self) -> list[ParameterGroup]:
+    def param_groups(self) -> tuple[ParameterGroup, ...]:
         """The groups of parameters: dicts whose hyperparameters may be set between steps."""
-        return list(self._groups)
+        return tuple(self._groups)
 
     @property
     def hyperparameters(self) -> Hyperparameters:
@@ -338,10 +354,9 @@ class NAdam:
             If a gradient is not finite and ``nonfinite="raise"``; with the same promise.
         """
         grads = self._pre_hooks.before(self, grads)
-        learning_rates = [rate_at(group.hyperparameters.schedule, self._iterations) for group in self._groups]
         gradients = self.gradients(grads)
         if self._accepts(gradients):
-            self.advance(gradients, learning_rates)
+            self.advance(gradients, self._learning_rates() if self._completes_update else [0.0] * len(self._groups))
         self._post_hooks.after(self, grads)
 
     def finalize(self) -> None:
@@ -372,8 +387,8 @@ class NAdam:
         """
         if not self._has_groups:
             raise ValueError(
-                f"group={group!r}: this optimizer was made without groups, and its gradients have no place for one: "
-                "it must be made with params=[{'params': ...}]"
+                f"group={brief(group)}: this optimizer was made without groups, so that its gradients have no place "
+                "for one: it must be made with params=[{'params': ...}]"
             )
         self._add_groups([self._group(f"group {len(self._groups)}", group)])
 
@@ -392,6 +407,8 @@ class NAdam:
 
         Raises
         ------
+        TypeError, re.error
+            If `arrays` or `names` is not several arrays or regular expressions.
         ValueError
             If one of `arrays` is not among the parameters.
 
@@ -404,12 +421,17 @@ class NAdam:
         >>> optimizer.exclude_from_weight_decay(names=["bias$"])
         """
         excluded = []
-        for number, array in enumerate(arrays or ()):
+        for number, array in enumerate(_several("arrays", arrays, np.ndarray, "arrays")):
             found = [state for state in self.states if state.leaf.is_of(array)]
             if not found:
-                raise ValueError(f"arrays[{number}]={array!r}: it must be one of the parameters")
+                raise ValueError(f"arrays[{number}]={brief(array)}: it must be one of the parameters")
             excluded += found
-        patterns = [re.compile(name) for name in names or ()]
+        patterns = []
+        for number, name in enumerate(_several("names", names, str, "regular expressions")):
+            try:
+                patterns.append(re.compile(name))
+            except (re.error, TypeError) as error:
+                raise type(error)(f"names[{number}]={name!r}: it must be a regular expression; {error}") from None
         for state in self.states:
             if state in excluded or any(pattern.search(state.leaf.path) for pattern in patterns):
                 state.is_decayed = False
@@ -576,10 +598,16 @@ class NAdam:
         groups = f" in {len(self._groups)} groups" if self._has_groups else ""
         return f"NAdam({len(self.states)} arrays{groups}, {told}, iterations={self._iterations})"
 
+    def __copy__(self):
+        """An optimizer of the same arrays that goes on by itself."""
+        other = type(self).__new__(type(self))
+        other.__setstate__(self.__getstate__() | {"_groups": [group.copy() for group in self._groups]})
+        return other
+
     def __getstate__(self):
         """What is copied and pickled: all but the hooks, which are often not to be pickled."""
-        names = [name for name in self.__slots__ if name not in ("__weakref__", "_pre_hooks", "_post_hooks", "_spans")]
-        return {name: getattr(self, name) for name in names}
+        names = [name for name in NAdam.__slots__ if name not in ("__weakref__", "_pre_hooks", "_post_hooks", "_spans")]
+        return {name: getattr(self, name) for name in names} | getattr(self, "__dict__", {})
 
     def __setstate__(self, state):
         """Take over a pickled or copied optimizer, whose arrays lie elsewhere in memory now."""
@@ -598,7 +626,10 @@ class NAdam:
         check_group(name, group)
         overrides = {key: value for key, value in group.items() if key != "params"}
         tree = parameter_tree(f"{name}['params']", group["params"])
-        return ParameterGroup(group["params"], tree, overrides, self._hyperparameters)
+        try:
+            return ParameterGroup(group["params"], tree, overrides, self._hyperparameters)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from None
 
     def _add_groups(self, groups):
         known = [state.leaf for state in self.states]
@@ -638,11 +669,24 @@ class NAdam:
                 return False
         return True
 
+    @property
+    def _completes_update(self):
+        """Whether the next step is an update, and not one of the micro-steps before it."""
+        return self._micro_steps + 1 == (self._options.gradient_accumulation_steps or 1)
+
+    def _learning_rates(self):
+        """The rate of each group. A function that several groups have is called once, as it may be an iterator's."""
+        rates = {}
+        for group in self._groups:
+            hyper = group.hyperparameters
+            if id(hyper.learning_rate) not in rates:
+                rates[id(hyper.learning_rate)] = rate_at(hyper.schedule, self._iterations)
+        return [rates[id(group.hyperparameters.learning_rate)] for group in self._groups]
+
     def advance(self, gradients: list, learning_rates: list[float]) -> None:
         """Make a step, or a micro-step, with checked gradients and a learning rate for each group."""
         options = self._options
-        micro_steps = options.gradient_accumulation_steps or 1
-        is_update = self._micro_steps + 1 == micro_steps
+        is_update = self._completes_update
         frequency = options.ema_overwrite_frequency
         # As the average starts at the first values, it has no bias towards 0.
         averaging = (

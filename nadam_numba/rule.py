@@ -173,6 +173,9 @@ def conditioned_gradient(gradient, accumulated, scalars):
 
 def moving_average(average, parameter, scalars):
     """The average of a parameter, one element, after the parameter has taken a new value."""
+    # The first average is the parameter, even if that is infinite.
+    if not scalars.average_momentum:
+        return parameter
     return scalars.average_momentum * average + scalars.one_minus_average_momentum * parameter
 
 

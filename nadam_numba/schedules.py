@@ -1,8 +1,8 @@
 """Learning-rate schedules: functions of the number of steps already made, 0 at the first step.
 
-Any function of that kind is a schedule. Those made here have the numbers of Keras 3 and torch, in float64, and can be
-pickled, copied and compared. They, and functions compiled with ``@njit``, are evaluated by compiled code for many steps
-at once.
+Any function of that kind is a schedule. Those made here have the numbers of Keras 3 and torch, in float64, where some
+backends of Keras compute in single precision; they can be pickled, copied and compared. They, and functions compiled
+with ``@njit``, are evaluated by compiled code for many steps at once.
 """
 
 import contextlib
@@ -15,7 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from nadam_numba import jit
-from nadam_numba.hyperparameters import Schedule, nonnegative_finite, real_number
+from nadam_numba.hyperparameters import (
+    Schedule,
+    accepts,
+    fraction,
+    nonnegative_finite,
+    one_of,
+    real_number,
+    true_or_false,
+)
 
 
 def constant(learning_rate: float) -> Schedule:
@@ -88,7 +96,7 @@ def exponential_decay(
         initial_learning_rate=nonnegative_finite("initial_learning_rate", initial_learning_rate),
         decay_steps=_positive("decay_steps", decay_steps),
         decay_rate=nonnegative_finite("decay_rate", decay_rate),
-        staircase=_flag("staircase", staircase),
+        staircase=true_or_false("staircase", staircase),
     )
 
 
@@ -133,7 +141,7 @@ def inverse_time_decay(
         initial_learning_rate=nonnegative_finite("initial_learning_rate", initial_learning_rate),
         decay_steps=_positive("decay_steps", decay_steps),
         decay_rate=nonnegative_finite("decay_rate", decay_rate),
-        staircase=_flag("staircase", staircase),
+        staircase=true_or_false("staircase", staircase),
     )
 
 
@@ -186,7 +194,7 @@ def polynomial_decay(
         decay_steps=_positive("decay_steps", decay_steps),
         end_learning_rate=nonnegative_finite("end_learning_rate", end_learning_rate),
         power=nonnegative_finite("power", power),
-        cycle=_flag("cycle", cycle),
+        cycle=true_or_false("cycle", cycle),
     )
 
 
@@ -412,11 +420,11 @@ def one_cycle(
     """
     max_lr = nonnegative_finite("max_lr", max_lr)
     total_steps = _whole("total_steps", total_steps, 1)
-    pct_start = _fraction("pct_start", pct_start)
-    anneal_strategy = _choice("anneal_strategy", anneal_strategy, ("cos", "linear"))
+    pct_start = fraction("pct_start", pct_start)
+    anneal_strategy = one_of(("cos", "linear"), "anneal_strategy", anneal_strategy)
     div_factor = _positive("div_factor", div_factor)
     final_div_factor = _positive("final_div_factor", final_div_factor)
-    three_phase = _flag("three_phase", three_phase)
+    three_phase = true_or_false("three_phase", three_phase)
     return _schedule(
         _one_cycle,
         # Comparing strings would take Numba a second and a half to compile.
@@ -437,7 +445,7 @@ def linear_warmup(
     """Raise the learning rate on a straight line to what it is to be, then follow `learning_rate`.
 
     Equal, for a constant `learning_rate`, to torch's LinearLR; for a schedule, to torch's SequentialLR of a LinearLR
-    and that schedule, which counts its steps from the end of the warm-up.
+    and that schedule, which counts its steps from the end of the warm-up, if `end_factor` is 1.
 
     Parameters
     ----------
@@ -472,11 +480,13 @@ def linear_warmup(
         raise TypeError(f"learning_rate={learning_rate!r}: it must be a number or a function of the step alone")
     if not callable(learning_rate):
         learning_rate = constant(learning_rate)
+    if not accepts(learning_rate, 0):
+        raise TypeError(f"learning_rate={learning_rate!r}: it must be a number or a function of the step")
     return _Warmup(
         learning_rate,
         _whole("warmup_steps", warmup_steps, 1),
-        _fraction("start_factor", start_factor),
-        _fraction("end_factor", end_factor),
+        fraction("start_factor", start_factor),
+        fraction("end_factor", end_factor),
     )
 
 
@@ -508,10 +518,10 @@ class _PlateauRule(NamedTuple):
 class reduce_on_plateau:
     """Multiply the learning rate by `factor` when a metric has stopped improving.
 
-    Equal to torch's ReduceLROnPlateau, or, if `min_delta` is given, to the callback of that name in Keras 3. Unlike
-    the other schedules it has a state. With `nadam_numba.NAdam`, report the metric by `update`, after each step or
-    more seldom. `nadam_numba.minimize` reports the objective's value after each step, to a copy: what was passed
-    stays as it was.
+    Equal to torch's ReduceLROnPlateau, or, if `min_delta` is given, to the callback of that name in Keras 3, but for a
+    first metric that is infinite or NaN, which Keras takes as the best. Unlike the other schedules it has a state. With
+    `nadam_numba.NAdam`, report the metric by `update`, after each step or more seldom. `nadam_numba.minimize` reports
+    the objective's value after each step, to a copy: what was passed stays as it was.
 
     Parameters
     ----------
@@ -577,11 +587,11 @@ class reduce_on_plateau:
     def __post_init__(self):
         checked = {
             "initial_learning_rate": nonnegative_finite("initial_learning_rate", self.initial_learning_rate),
-            "mode": _choice("mode", self.mode, ("min", "max")),
+            "mode": one_of(("min", "max"), "mode", self.mode),
             "factor": real_number("factor", self.factor, "a number in [0, 1)", lambda v: 0.0 <= v < 1.0),
             "patience": _whole("patience", self.patience, 0),
             "threshold": nonnegative_finite("threshold", self.threshold),
-            "threshold_mode": _choice("threshold_mode", self.threshold_mode, ("rel", "abs")),
+            "threshold_mode": one_of(("rel", "abs"), "threshold_mode", self.threshold_mode),
             "cooldown": _whole("cooldown", self.cooldown, 0),
             "min_lr": nonnegative_finite("min_lr", self.min_lr),
             "eps": nonnegative_finite("eps", self.eps),
@@ -865,7 +875,10 @@ class _Schedule:
     arguments: tuple
 
     def __call__(self, step: int) -> float:
-        return self.formula(float(step), *self.numbers)
+        try:
+            return self.formula(float(step), *self.numbers)
+        except OverflowError:
+            return math.inf
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments)
@@ -994,27 +1007,11 @@ def _finite(name, value):
     return real_number(name, value, "a finite number", math.isfinite)
 
 
-def _fraction(name, value):
-    return real_number(name, value, "a number in [0, 1]", lambda v: 0.0 <= v <= 1.0)
-
-
 def _whole(name, value, least):
     # Beyond 2**53, counting in float64 would stand still.
     return int(
         real_number(name, value, f"a whole number in [{least}, 2**53]", lambda v: least <= v <= 2**53 and v == v // 1.0)
     )
-
-
-def _flag(name, value):
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r} is a {type(value).__name__}: it must be True or False")
-    return bool(value)
-
-
-def _choice(name, value, choices):
-    if value not in choices:
-        raise ValueError(f"{name}={value!r}: it must be {' or '.join(map(repr, choices))}")
-    return value
 
 
 def _numbers(name, values, check):

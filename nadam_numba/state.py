@@ -10,10 +10,9 @@ from nadam_numba import schedules
 from nadam_numba.arrays import Leaf, matching_array
 from nadam_numba.groups import ParameterGroup, check_group
 from nadam_numba.hyperparameters import Hyperparameters, Options, real_number, true_or_false
-from nadam_numba.update import LeafState
+from nadam_numba.update import STATE_ARRAYS, LeafState
 
-_ARRAYS = ("first_moment", "second_moment", "largest_moment", "average", "accumulated")
-_LEAF_KEYS = ("path", "iterations", "mu_product", "is_decayed", *_ARRAYS)
+_LEAF_KEYS = ("path", "iterations", "mu_product", "is_decayed", *STATE_ARRAYS)
 _GROUP_KEYS = ("hyperparameters", "arrays")
 
 
@@ -33,7 +32,7 @@ def leaf_as_data(state: LeafState) -> dict:
         "mu_product": state.mu_product,
         "is_decayed": state.is_decayed,
     }
-    for name in _ARRAYS:
+    for name in STATE_ARRAYS:
         flat = getattr(state, name)
         data[name] = None if flat is None else state.leaf.unflatten(flat).copy(order="K")
     return data
@@ -97,7 +96,7 @@ def checked_options(name: str, data: Mapping) -> Options:
 def checked_leaf(name: str, data: Mapping, leaf: Leaf, options: Options) -> LeafState:
     """The inverse of `leaf_as_data`; the arrays are copied."""
     check_keys(name, {key: value for key, value in data.items() if key != "parameter"}, _LEAF_KEYS)
-    arrays = {key: _checked_array(f"{name}[{key!r}]", data[key], leaf) for key in _ARRAYS}
+    arrays = {key: _checked_array(f"{name}[{key!r}]", data[key], leaf) for key in STATE_ARRAYS}
     needed = {
         "first_moment": True,
         "second_moment": True,

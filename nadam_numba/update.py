@@ -12,6 +12,9 @@ from nadam_numba.gradients import Rows, conditioned, dense, summed
 from nadam_numba.hyperparameters import Hyperparameters, Options
 from nadam_numba.rule import Scalars
 
+# The arrays of a state, which may be None.
+STATE_ARRAYS = ("first_moment", "second_moment", "largest_moment", "average", "accumulated")
+
 
 @dataclasses.dataclass(slots=True, eq=False)
 class LeafState:
@@ -50,10 +53,19 @@ class LeafState:
         accumulated = np.zeros(leaf.size, leaf.real_dtype) if options.gradient_accumulation_steps else None
         return cls(leaf, *zeros, average=average, accumulated=accumulated)
 
+    def copy(self) -> "LeafState":
+        """The same with arrays of its own, but for the parameter."""
+        arrays = {name: getattr(self, name) for name in STATE_ARRAYS}
+        copies = {name: None if array is None else array.copy() for name, array in arrays.items()}
+        return dataclasses.replace(self, **copies)
 
-# The first fields of `Scalars`, where there is no update, and those about the gradient, where there is none.
-_NO_UPDATE = (0.0,) * 14
-_NO_CONDITIONING = (1.0, 1.0, math.inf, 1.0)
+
+# Sums of squares outside of these are taken again in another unit, a power of 2 so that nothing is rounded.
+_SMALLEST_SUM = 1e-280
+_SMALL_UNIT, _LARGE_UNIT = 2.0**-600, 2.0**600
+
+_NO_UPDATE = Scalars(*[0.0] * 7)
+_CONDITIONING = ("gradient_scale", "accumulated_share", "gradient_limit", "gradient_factor")
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -92,6 +104,8 @@ def update_arrays(
     """
     updates, counted, known = [], [], {}
     for (state, hyper, learning_rate), gradient in zip(arrays, gradients, strict=True):
+        if gradient is None and dialect.sums == "used" and state.accumulated is not None and state.accumulated.any():
+            gradient = np.zeros_like(state.accumulated)
         if gradient is None and not dialect.ages_together:
             continue
         # Most arrays have all their numbers in common.
@@ -109,7 +123,7 @@ def update_arrays(
     for state, mu_product in counted:
         state.iterations += 1
         state.mu_product = mu_product
-    if dialect.drops_sums and options.gradient_accumulation_steps:
+    if dialect.sums == "dropped" and options.gradient_accumulation_steps:
         for (state, _, _), gradient in zip(arrays, gradients, strict=True):
             if gradient is None:
                 state.accumulated[...] = 0.0
@@ -128,7 +142,8 @@ def accumulate_arrays(
 
 def move_averages(states: list[LeafState], averaging: tuple[float, bool]) -> None:
     """Move the averages of arrays that are not updated."""
-    scalars = Scalars(*_NO_UPDATE, *_NO_CONDITIONING, *averaging)
+    average_momentum, is_overwritten = averaging
+    scalars = _NO_UPDATE._replace(average_momentum=average_momentum, is_overwritten=is_overwritten)
     for state in states:
         elements = state.leaf.flatten(state.leaf.array)
         cpu.average(state.average, elements, *scalars)
@@ -140,14 +155,14 @@ def clipped_gradients(
 ) -> list[np.ndarray | Rows]:
     """Copies of gradients as `update_arrays` would take them after clipping, where no step is to be made."""
     pairs = zip(states, gradients, strict=True)
-    scalars = Scalars(*_NO_UPDATE, *_conditioning(hyper, Options()))
+    scalars = _NO_UPDATE._replace(**dict(zip(_CONDITIONING, _conditioning(hyper, Options()), strict=True)))
     updates = [_prepare(state, hyper, gradient, scalars, dialect) for state, gradient in pairs]
     _clip_norms(updates, dialect, None)
     return [_clipped(update, dialect) for update in updates]
 
 
 def _conditioning(hyper, options):
-    """The fields of `rule.Scalars` from gradient_scale to gradient_factor, but for the clipping of norms."""
+    """The fields `_CONDITIONING` of `rule.Scalars`, but for the clipping of norms."""
     return (
         1.0 / (options.loss_scale_factor or 1.0),
         # The sum of earlier micro-steps was scaled when it was taken.
@@ -173,12 +188,10 @@ def _clip_norms(updates, dialect, global_clipnorm):
     """Set the factors that bring the norm of each gradient, and of all together, down to what is allowed."""
     if global_clipnorm is None and all(update.hyper.clipnorm is None for update in updates):
         return
-    sums = [_sum_of_squares(update, dialect) for update in updates]
-    factors = [
-        dialect.clip_factor(math.sqrt(s), update.hyper.clipnorm) for s, update in zip(sums, updates, strict=True)
-    ]
+    norms = [_norm(update, dialect) for update in updates]
+    factors = [dialect.clip_factor(norm, update.hyper.clipnorm) for norm, update in zip(norms, updates, strict=True)]
     if global_clipnorm is not None:
-        norm = math.sqrt(math.fsum(s * factor * factor for s, factor in zip(sums, factors, strict=True)))
+        norm = math.hypot(*(norm * factor for norm, factor in zip(norms, factors, strict=True)))
         common = dialect.common_clip_factor(norm, global_clipnorm)
         factors = [factor * common for factor in factors]
     for update, factor in zip(updates, factors, strict=True):
@@ -211,8 +224,19 @@ def _clipped(update, dialect):
     return conditioned(dense(rows, update.state.leaf), rest)
 
 
-def _sum_of_squares(update, dialect):
+def _norm(update, dialect):
+    """The norm of a gradient, scaled and clipped to values; in between, no square overflows or vanishes."""
     scalars = update.scalars._replace(gradient_limit=math.inf) if dialect.clips_norm_first else update.scalars
+    squares = _sum_of_squares(update, scalars)
+    if _SMALLEST_SUM < squares < math.inf or update.state.leaf.real_dtype != np.float64:
+        return math.sqrt(squares)
+    unit = _SMALL_UNIT if squares <= _SMALLEST_SUM else _LARGE_UNIT
+    field = "gradient_scale" if update.state.accumulated is None else "accumulated_share"
+    scaled = {field: getattr(scalars, field) / unit, "gradient_limit": scalars.gradient_limit / unit}
+    return unit * math.sqrt(_sum_of_squares(update, scalars._replace(**scaled)))
+
+
+def _sum_of_squares(update, scalars):
     if isinstance(update.gradient, Rows):
         return cpu.sum_of_squares(update.gradient.values.reshape(-1), None, *scalars)
     return cpu.sum_of_squares(update.gradient, update.state.accumulated, *scalars)

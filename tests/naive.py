@@ -77,6 +77,10 @@ class Optimizer:
         self.calls += 1
         if self.calls % every == 0:
             if every > 1:
+                # A missing gradient counts as 0, if there were others.
+                gradients = [
+                    np.zeros_like(s) if g is None and s.any() else g for g, s in zip(gradients, self.sums, strict=True)
+                ]
                 gradients = [
                     None if g is None else g.dtype.type(1.0 / every) * (g + s)
                     for g, s in zip(gradients, self.sums, strict=True)
@@ -113,8 +117,8 @@ class Optimizer:
         if self.option("clipnorm"):
             factors = [self.option("clipnorm") / max(np.sqrt(s), self.option("clipnorm")) for s in squares]
         if self.option("global_clipnorm"):
-            norm = math.fsum(s * factor * factor for s, factor in zip(squares, factors, strict=True))
-            common = self.option("global_clipnorm") / max(np.sqrt(norm), self.option("global_clipnorm"))
+            norm = math.hypot(*(np.sqrt(s) * factor for s, factor in zip(squares, factors, strict=True)))
+            common = self.option("global_clipnorm") / max(norm, self.option("global_clipnorm"))
             factors = [factor * common for factor in factors]
         return [None if g is None else g.dtype.type(f) * g for g, f in zip(gradients, factors, strict=True)]
 

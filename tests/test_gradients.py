@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse
+import scipy.sparse.linalg
 
 from nadam_numba import NAdam
 
@@ -44,6 +45,15 @@ def test_scipy_matrices(make):
         optimizers[0].step({"w": make(gradient)})
         optimizers[1].step({"w": gradient})
     np.testing.assert_array_equal(sparse, dense)
+
+
+def test_a_class_derived_from_a_sparse_one():
+    class Mine(scipy.sparse.csr_array):
+        pass
+
+    p = np.ones((3, 2))
+    NAdam(p).step(Mine(np.eye(3, 2)))
+    assert (p != 1.0).tolist() == [[True, False], [False, True], [False, False]]
 
 
 def test_scipy_vector_with_repeated_entries():
@@ -142,6 +152,9 @@ def test_rows_that_are_views_of_a_parameter():
         (([[0]], np.ones((1, 2))), TypeError, r"grads\[0\] has dtype int64 and shape \(1, 1\)"),
         (([0], np.ones((1, 2), np.float32)), TypeError, r"grads\[1\] has dtype float32"),
         (([True], np.ones((1, 2))), TypeError, r"grads\[0\] has dtype bool"),
+        (([0, 1], [[1.0, 2.0], [3.0]]), ValueError, "indices and rows must be arrays"),
+        (scipy.sparse.linalg.aslinearoperator(np.ones((3, 2))), TypeError, "must be a NumPy array"),
+        (np.ma.masked_array(np.ones((3, 2))), TypeError, "must be a NumPy array"),
     ],
 )
 def test_bad_rows(gradient, error, message):
@@ -198,6 +211,27 @@ def test_gradients_that_are_not_finite(bad, sparse):
         assert np.isnan(b[1, 0]) == (choice == "propagate")
         assert (a == 1.0).all() == (choice != "propagate")
         assert optimizer.iterations == (choice == "propagate")
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e154, 1.2e154, 1e200, 1e300])
+@pytest.mark.parametrize("name", ["clipnorm", "global_clipnorm"])
+def test_norms_neither_overflow_nor_vanish(name, size):
+    a, b = np.zeros(2), np.zeros(2)
+    optimizer = NAdam([a, b], 0.1, epsilon=0.0, nonfinite="raise", **{name: size / 100})
+    optimizer.step([np.array([3.0, 4.0]) * size, np.array([0.0, 12.0]) * size])
+    # The first moment is a tenth of the clipped gradient.
+    norms = np.array([5.0, 5.0, 12.0, 12.0]) if name == "clipnorm" else 13.0
+    found = np.concatenate([state.first_moment for state in optimizer.states])
+    np.testing.assert_allclose(found, np.array([3.0, 4.0, 0.0, 12.0]) / norms * (size / 1000), rtol=1e-14)
+
+
+@pytest.mark.parametrize("micro_steps", [None, 2])
+def test_large_norms_with_sums(micro_steps):
+    p = np.zeros(1)
+    optimizer = NAdam(p, clipnorm=1.0, gradient_accumulation_steps=micro_steps)
+    for _ in range(micro_steps or 1):
+        optimizer.step(np.array([1e200]))
+    assert optimizer.states[0].first_moment[0] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

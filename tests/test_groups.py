@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_adding_a_group():
         (np.ones(3), TypeError, "is a ndarray: it must be a dict"),
         ({"learning_rate": 0.1}, ValueError, "it must have 'params'"),
         ({"params": np.ones(3), "lr": 0.1}, ValueError, "'lr'"),
-        ({"params": np.ones(3), "beta_1": 2.0}, ValueError, "beta_1=2.0"),
+        ({"params": np.ones(3), "beta_1": 2.0}, ValueError, "group 1: beta_1=2.0"),
         ({"params": [1.0]}, TypeError, r"group 1\['params'\]\[0\]=1.0"),
         ({"params": []}, ValueError, "holds no arrays"),
         ({"params": None}, ValueError, "holds no arrays"),
@@ -164,6 +165,17 @@ def test_amsgrad_may_be_switched_on_later():
     np.testing.assert_array_equal(state.largest_moment, state.second_moment)
 
 
+def test_a_rate_of_several_groups_is_asked_for_once_per_update():
+    rates = iter([0.5, 0.25])
+    a, b = np.ones(1), np.ones(1)
+    groups = [{"params": a}, {"params": b}]
+    optimizer = NAdam(groups, learning_rate=lambda: next(rates), gradient_accumulation_steps=2, nonfinite="skip")
+    for gradient in (1.0, np.nan, 1.0, 1.0, 1.0):
+        optimizer.step([np.array([gradient]), np.array([gradient])])
+    np.testing.assert_array_equal(a, b)
+    assert list(rates) == []
+
+
 def test_a_rate_without_arguments():
     rates = iter([0.5, 0.25])
     p, reference = np.ones(2), np.ones(2)
@@ -195,10 +207,24 @@ def test_exclusion_from_decay(decoupled):
     assert (params["dense"]["kernel"] != plain["dense"]["kernel"]).all()
 
 
-def test_only_parameters_can_be_excluded():
-    optimizer = NAdam(np.ones(3), weight_decay=0.1)
-    with pytest.raises(ValueError, match=r"arrays\[0\]"):
-        optimizer.exclude_from_weight_decay(arrays=[np.ones(3)])
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"arrays": [np.ones(3)]}, ValueError, r"arrays\[0\]"),
+        ({"arrays": np.ones(3)}, TypeError, "it must be a list of arrays"),
+        ({"arrays": 3}, TypeError, "arrays=3 is a int"),
+        ({"names": "bias$"}, TypeError, "names='bias.' is a str: it must be a list of regular expressions"),
+        ({"names": 3}, TypeError, "names=3 is a int"),
+        ({"names": ["["]}, re.error, r"names\[0\]="),
+        ({"names": [3]}, TypeError, r"names\[0\]=3"),
+    ],
+)
+def test_bad_exclusions_change_nothing(arguments, error, message):
+    params = {"bias": np.ones(3)}
+    optimizer = NAdam(params, weight_decay=0.1)
+    with pytest.raises(error, match=message):
+        optimizer.exclude_from_weight_decay(**arguments)
+    assert optimizer.states[0].is_decayed
 
 
 def test_scaled_loss():
@@ -250,6 +276,81 @@ def test_copies_have_groups_but_no_hooks(through):
     assert other.param_groups[0]["params"][0] is copies[0]
 
 
+def test_a_shallow_copy_goes_on_by_itself_with_the_same_arrays():
+    p, q = np.ones(2), np.ones(2)
+    optimizer, reference = NAdam([{"params": p}], amsgrad=True), NAdam([{"params": q}], amsgrad=True)
+    optimizer.step([np.ones(2)])
+    other = copy.copy(optimizer)
+    other.step([np.ones(2)])
+    other.learning_rate = 0.5
+    other.add_param_group({"params": np.ones(3)})
+    reference.step([np.ones(2)])
+    reference.step([np.ones(2)])
+    np.testing.assert_array_equal(p, q)
+    assert (optimizer.iterations, optimizer.states[0].iterations, len(optimizer.param_groups)) == (1, 1, 1)
+    assert optimizer.param_groups[0]["learning_rate"] == 2e-3
+
+
+class Derived(NAdam):
+    """A class of the user's, with attributes of its own."""
+
+
+class DerivedWithSlots(NAdam):
+    __slots__ = ("note",)
+
+
+@pytest.mark.parametrize("through", [copy.copy, copy.deepcopy, lambda item: pickle.loads(pickle.dumps(item))])
+@pytest.mark.parametrize("kind", [Derived, DerivedWithSlots])
+def test_derived_classes_are_copied(kind, through):
+    optimizer = kind(np.ones(2))
+    if kind is Derived:
+        optimizer.note = "mine"
+    other = through(optimizer)
+    assert type(other) is kind
+    assert kind is DerivedWithSlots or other.note == "mine"
+    other.step(np.ones(2))
+    assert other.iterations == 1
+
+
+class Subarray(np.ndarray):
+    """Like numpy.memmap, a class derived from arrays."""
+
+
+def test_arrays_of_derived_classes_are_copied_with_their_optimizer():
+    p = np.ones(4).view(Subarray)
+    optimizer = NAdam(p)
+    optimizer.step(np.ones(4))
+    assert (p < 1.0).all()
+    other, q = copy.deepcopy((optimizer, p))
+    other.step(np.ones(4))
+    assert (q < p).all()
+    assert other.param_groups[0]["params"] is q
+
+
+def test_an_average_of_an_infinite_parameter():
+    p = np.array([np.inf, 1.0])
+    optimizer = NAdam(p, use_ema=True)
+    optimizer.step(np.zeros(2))
+    optimizer.finalize()
+    assert p.tolist() == [np.inf, 1.0]
+
+
+def test_a_missing_gradient_at_the_end_of_an_accumulation_counts_as_0():
+    p, q = np.ones(1), np.ones(1)
+    optimizer, reference = NAdam(p, gradient_accumulation_steps=2), NAdam(q)
+    for gradient in (np.ones(1), None, None, None):
+        optimizer.step(gradient)
+    reference.step(np.array([0.5]))
+    np.testing.assert_array_equal(p, q)
+    assert optimizer.states[0].iterations == 1
+
+
+def test_long_values_are_cut_in_messages():
+    with pytest.raises(TypeError) as information:
+        NAdam(np.ones(3)).step([1.0] * 100_000)
+    assert len(str(information.value)) < 400
+
+
 def test_options_are_checked():
     for options, error, name in [
         ({"ema_momentum": 1.5}, ValueError, "ema_momentum=1.5"),
@@ -262,6 +363,9 @@ def test_options_are_checked():
         ({"clipvalue": float("nan")}, ValueError, "clipvalue=nan"),
         ({"clipnorm": "1"}, TypeError, "clipnorm='1'"),
         ({"nonfinite": "ignore"}, ValueError, "nonfinite='ignore'"),
+        ({"nonfinite": 3}, TypeError, "nonfinite=3"),
+        ({"nonfinite": np.array(["raise"])}, TypeError, "nonfinite=array"),
+        ({"lazy_sparse": True, "gradient_accumulation_steps": 2}, ValueError, "lazy_sparse=True"),
         ({"use_ema": 1}, TypeError, "use_ema=1"),
         ({"weight_decay": -0.1}, ValueError, "weight_decay=-0.1"),
         ({"weight_decay": float("inf")}, ValueError, "weight_decay=inf"),

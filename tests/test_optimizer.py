@@ -377,6 +377,8 @@ def overlapping():
         ([p := np.ones(3), p], ValueError, r"params\[0\] and params\[1\] share memory"),
         (overlapping(), ValueError, "share memory"),
         (np.lib.stride_tricks.as_strided(np.zeros(1), (5,), (0,)), ValueError, r"params has strides \(0,\)"),
+        (np.lib.stride_tricks.as_strided(np.zeros(5), (3, 3), (8, 8)), ValueError, r"params has strides \(8, 8\)"),
+        (np.ma.masked_array(np.ones(3)), TypeError, "is a MaskedArray"),
     ],
     ids=str,
 )

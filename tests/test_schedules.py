@@ -377,14 +377,14 @@ PLATEAU = schedules.reduce_on_plateau(0.1)
         (lambda: schedules.piecewise_constant([1], 2), TypeError, "values=2 is a int"),
         (lambda: schedules.one_cycle(0.1, 10.5), ValueError, "total_steps=10.5"),
         (lambda: schedules.one_cycle(0.1, 10, pct_start=1.1), ValueError, r"pct_start=1.1: .*\[0, 1\]"),
-        (lambda: schedules.one_cycle(0.1, 10, anneal_strategy="poly"), ValueError, "'poly'.*'cos' or 'linear'"),
+        (lambda: schedules.one_cycle(0.1, 10, anneal_strategy="poly"), ValueError, "'poly'.*'cos', 'linear'"),
         (lambda: schedules.one_cycle(0.1, 10, three_phase=0), TypeError, "three_phase=0"),
         (lambda: schedules.linear_warmup(0.1, 2.5), ValueError, "warmup_steps=2.5"),
         (lambda: schedules.linear_warmup(0.1, 5, 1.5), ValueError, "start_factor=1.5"),
         (lambda: schedules.linear_warmup(0.1, 5, end_factor=1.5), ValueError, "end_factor=1.5"),
         (lambda: schedules.linear_warmup(PLATEAU, 5), TypeError, "learning_rate=reduce_on_plateau"),
-        (lambda: schedules.reduce_on_plateau(0.1, mode="auto"), ValueError, "mode='auto'.*'min' or 'max'"),
-        (lambda: schedules.reduce_on_plateau(0.1, mode=["min"]), ValueError, r"mode=\['min'\]"),
+        (lambda: schedules.reduce_on_plateau(0.1, mode="auto"), ValueError, "mode='auto'.*'min', 'max'"),
+        (lambda: schedules.reduce_on_plateau(0.1, mode=["min"]), TypeError, r"mode=\['min'\]"),
         (lambda: schedules.reduce_on_plateau(0.1, threshold_mode="x"), ValueError, "threshold_mode='x'"),
         (lambda: schedules.reduce_on_plateau(0.1, factor=1.0), ValueError, "factor=1.0"),
         (lambda: schedules.reduce_on_plateau(0.1, patience=0.5), ValueError, "patience=0.5"),
@@ -478,7 +478,7 @@ def test_a_warmup_of_a_schedule_in_error_from_the_first_step():
 def test_a_rate_beyond_floats_is_an_error_when_it_is_reached():
     growth = schedules.exponential_decay(1.0, 1, 2.0)
     assert len(schedules.rates(growth, range(1000, 2000))) == 24
-    with pytest.raises(OverflowError):
+    with pytest.raises(ValueError, match=r"learning_rate\(1024\)=inf"):
         schedules.rates(growth, range(1024, 2000))
 
 
