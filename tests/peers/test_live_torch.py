@@ -1,11 +1,13 @@
 """nadam_numba.compat.torch beside torch.optim.NAdam: numbers, states, errors, and what torch drives an optimizer by."""
 
 import copy
+import gc
 import io
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -410,6 +412,73 @@ def test_tensors_and_state_can_be_replaced(change):
             tensor.grad = tensors_like(step, (4, 4), dtype=tensor.dtype)[0]
             optimizer.step()
     assert_close(arrays(p), arrays(q))
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed"])
+def test_storages_can_be_resized_after_a_step(layout):
+    for cls in (torch.optim.NAdam, NAdam):
+        p = torch.nn.Parameter(torch.ones(2, 3) if layout == "contiguous" else torch.ones(3, 2).t())
+        p.grad = torch.ones(2, 3)
+        optimizer = cls([p])
+        optimizer.step()
+        for tensor in (p, p.grad, *(optimizer.state[p][key] for key in ("exp_avg", "exp_avg_sq"))):
+            tensor.untyped_storage().resize_(0)
+            assert tensor.untyped_storage().nbytes() == 0
+
+
+@pytest.mark.usefixtures("only_kernel")
+def test_resized_storages_are_used_where_they_lie_now():
+    ours, theirs, p, q = pairs_of(tensors_like(0, *SHAPES))
+    for optimizer, tensors in ((ours, p), (theirs, q)):
+        steps(optimizer, tensors, range(3))
+        for tensor in (tensors[0], optimizer.state[tensors[1]]["exp_avg"]):
+            values = tensor.detach().clone()
+            tensor.untyped_storage().resize_(0)
+            tensor.untyped_storage().resize_(2**16)
+            tensor.detach().copy_(values)
+        steps(optimizer, tensors, range(3, 6))
+    assert_close(arrays(p), arrays(q))
+
+
+@pytest.mark.parametrize("which", ["parameter", "gradient", "moment"])
+def test_tensors_without_memory_are_refused(which):
+    p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizer = NAdam([p, q])
+    for tensor in (p, q):
+        tensor.grad = torch.ones(3)
+    optimizer.step()
+    before = p.detach().clone()
+    tensor = {"parameter": q, "gradient": q.grad, "moment": optimizer.state[q]["exp_avg"]}[which]
+    tensor.untyped_storage().resize_(4)
+    with pytest.raises(RuntimeError, match=r"shape \(3,\) has a storage of 4 bytes"):
+        optimizer.step()
+    assert torch.equal(p, before)
+    assert optimizer.state[p]["step"] == 1.0
+
+
+def test_a_gradient_that_is_all_zero_without_memory():
+    ours, theirs, p, q = pairs_of([torch.ones(3)])
+    for optimizer, (tensor,) in ((ours, p), (theirs, q)):
+        tensor.grad = torch.ones(3)
+        optimizer.step()
+        tensor.grad = torch._efficientzerotensor(3)
+        optimizer.step()
+    torch.testing.assert_close(p, q, rtol=FLOAT32_TOLERANCE, atol=0.0)
+
+
+def test_memory_of_tensors_that_have_left_is_freed():
+    for cls in (torch.optim.NAdam, NAdam):
+        tensors = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+        optimizer = cls(tensors)
+        for tensor in tensors:
+            tensor.grad = torch.ones(3)
+        optimizer.step()
+        gone = weakref.ref(tensors[0]), weakref.ref(tensors[1].untyped_storage())
+        del optimizer.state[tensors[0]], optimizer.param_groups[0]["params"][0]
+        tensors[1].data = torch.zeros(3)
+        del tensor, tensors
+        gc.collect()
+        assert [reference() for reference in gone] == [None, None]
 
 
 def test_autograd_notices_the_update():
