@@ -4,6 +4,7 @@ Only the arithmetic of a step is replaced. Everything else, with all that torch'
 rely on, is inherited from torch.optim.NAdam; tensors that the kernel cannot take make torch's own step.
 """
 
+import copyreg
 import functools
 import types
 from collections.abc import Callable, Mapping
@@ -32,7 +33,7 @@ _TYPE_STRINGS = {
 _TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
-class NAdam(torch.optim.NAdam):
+class NAdam(torch.optim.NAdam, NAdamOfArrays):
     """torch.optim.NAdam, whose step passes over the memory of CPU tensors once.
 
     Parameters
@@ -96,7 +97,7 @@ class NAdam(torch.optim.NAdam):
         Raises
         ------
         RuntimeError
-            If a gradient is sparse.
+            If a gradient is sparse, or a storage has been made too small for its tensor.
         """
         self._accelerator_graph_capture_health_check()
         loss = None
@@ -147,6 +148,24 @@ class NAdam(torch.optim.NAdam):
             views = tuple(map(_flat, tensors))
         self._views[places] = views
         return views
+
+
+@functools.cache
+def form_of(cls: type) -> type:
+    """The subclass of `cls`, which is one of NAdamOfArrays, that is an optimizer of tensors."""
+    if issubclass(cls, NAdam):
+        return cls
+    if cls is NAdamOfArrays:
+        return NAdam
+    # A class made here cannot be found by its name, which is how pickle refers to classes.
+    copyreg.pickle(type(cls), _reduced)
+    # What a method of `cls` finds by super() is the form for tensors, which comes before that for arrays.
+    attributes = ("__module__", "__qualname__", "__doc__")
+    return type(cls)(cls.__name__, (cls, NAdam), {"_form_of": cls, **{name: getattr(cls, name) for name in attributes}})
+
+
+def _reduced(cls):
+    return (form_of, (vars(cls)["_form_of"],)) if "_form_of" in vars(cls) else cls.__qualname__
 
 
 def as_tensors(state_dict: Mapping) -> dict:
@@ -275,6 +294,3 @@ def _step_by_torch(group, has_complex, rows):
         capturable=group["capturable"],
         differentiable=group["differentiable"],
     )
-
-
-NAdamOfArrays.register(NAdam)
