@@ -302,19 +302,29 @@ def test_unknown_options(option):
 
 P = Parameter(np.ones(3))
 WRONG_PARAMETERS = [
-    (P, TypeError, "iterable of Parameters or dicts"),
-    (5, TypeError, "iterable of Parameters or dicts"),
-    (np.ones(3), TypeError, "iterable of Parameters or dicts"),
-    ([], ValueError, "empty parameter list"),
+    (P, TypeError, "iterable of Parameters, of tensors, or of dicts"),
+    (None, TypeError, "params=None: it must be an iterable of Parameters, of tensors"),
+    (5, TypeError, "iterable of Parameters, of tensors, or of dicts"),
+    (np.ones(3), TypeError, "iterable of Parameters, of tensors, or of dicts"),
+    ([], ValueError, r"params=\[\] is an empty parameter list: at least one Parameter or tensor is needed"),
+    ([1], TypeError, r"params\[0\]=1 is a int: it must be a Parameter .* or all must be tensors"),
     ([np.ones(3)], TypeError, r"params\[0\]=.*is a ndarray: it must be a Parameter"),
     ({"a": P}, TypeError, "is a str"),
     ([{"params": {P}}], TypeError, "ordered collections"),
     ([{"params": 5}], TypeError, "is a int"),
     ([{"lr": 0.1}], KeyError, "must have 'params'"),
     ([{"params": [P]}, [P]], TypeError, "must be a dict"),
-    ([{"params": [P]}, {"params": [P]}], ValueError, "more than one parameter group"),
+    (
+        [{"params": [P]}, {"params": [P]}],
+        ValueError,
+        r"params\[0\]=Parameter\(.*\) is in param_groups\[0\], too: .* more than one parameter group",
+    ),
     ([("a", P), Parameter(np.ones(2))], ValueError, "names for 1 of 2"),
-    ([{"params": [("a", P)]}, {"params": [Parameter(np.ones(2))]}], ValueError, "with/without names"),
+    (
+        [{"params": [("a", P)]}, {"params": [Parameter(np.ones(2))]}],
+        ValueError,
+        r"param_names=None, param_groups\[0\] has \['a'\]: .* with/without names",
+    ),
     ([P, Parameter(P.data[1:])], ValueError, "share memory"),
 ]
 
@@ -323,6 +333,12 @@ WRONG_PARAMETERS = [
 def test_wrong_parameters(params, error, message):
     with pytest.raises(error, match=message):
         NAdam(params)
+
+
+def test_parameters_are_needed():
+    with pytest.raises(TypeError, match=r"NAdam.__init__\(\) missing 1 required positional argument: 'params'"):
+        NAdam()
+    assert len(NAdam(params=(p for p in [P])).param_groups[0]["params"]) == 1
 
 
 def test_ways_to_give_parameters():

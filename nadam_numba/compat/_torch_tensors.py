@@ -4,7 +4,9 @@ Only the arithmetic of a step is replaced. Everything else, with all that torch'
 rely on, is inherited from torch.optim.NAdam; tensors that the kernel cannot take make torch's own step.
 """
 
+import copyreg
 import functools
+import types
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -20,12 +22,18 @@ from nadam_numba.dialects import TORCH, exact
 
 # torch makes the product of the momentum coefficients in its default dtype, and takes it on in that of the tensor.
 _DIALECTS = {torch.float32: TORCH, torch.float64: exact(TORCH)}
-_DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+# What the kernel takes, and the real numbers it takes it as.
+_TYPE_STRINGS = {
+    torch.float32: np.dtype(np.float32).str,
+    torch.float64: np.dtype(np.float64).str,
+    torch.complex64: np.dtype(np.float32).str,
+    torch.complex128: np.dtype(np.float64).str,
+}
 # Subclasses may mean something else by their memory.
 _TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
-class NAdam(torch.optim.NAdam):
+class NAdam(torch.optim.NAdam, NAdamOfArrays):
     """torch.optim.NAdam, whose step passes over the memory of CPU tensors once.
 
     Parameters
@@ -89,7 +97,7 @@ class NAdam(torch.optim.NAdam):
         Raises
         ------
         RuntimeError
-            If a gradient is sparse.
+            If a gradient is sparse, or a storage has been made too small for its tensor.
         """
         self._accelerator_graph_capture_health_check()
         loss = None
@@ -106,13 +114,14 @@ class NAdam(torch.optim.NAdam):
 
     def _update(self):
         kernel_rows, torch_rows = [], []
+        known_views, self._views = self._views, {}
         for group in self.param_groups:
             columns = [], [], [], [], [], []
             has_complex = self._init_group(group, *columns)
             scalars = _scalars(group)
             rest = []
             for row in zip(*columns, strict=True):
-                views = None if scalars is None else self._views_for_kernel(*row)
+                views = None if scalars is None else self._views_for_kernel(known_views, *row)
                 if views is None:
                     rest.append(row)
                 else:
@@ -123,17 +132,40 @@ class NAdam(torch.optim.NAdam):
         for group, has_complex, rest in torch_rows:
             _step_by_torch(group, has_complex, rest)
 
-    def _views_for_kernel(self, p, grad, exp_avg, exp_avg_sq, mu_product, step):
+    def _views_for_kernel(self, known_views, p, grad, exp_avg, exp_avg_sq, mu_product, step):
         """The numbers of a tensor and of its moments; None if the kernel cannot take them all."""
         tensors = p, exp_avg, exp_avg_sq
         places = tuple(map(_place, tensors))
-        # To make views takes longer than a step of a small tensor; they are good until a tensor moves.
-        known_places, views = self._views.get(p, (None, None))
-        if places != known_places:
-            views = tuple(map(_flat, tensors)) if _are_alike(tensors) and _is_dense(p) else None
-            self._views[p] = places, views
-        fits = mu_product.dtype in _DIALECTS and mu_product.is_cpu and step.is_cpu and _is_plain(grad, p)
-        return views if fits else None
+        fits = _is_plain(grad) and grad.dtype is p.dtype and grad.shape == p.shape
+        if None in places or not (fits and mu_product.dtype in _DIALECTS and mu_product.is_cpu and step.is_cpu):
+            return None
+        # To make views takes longer than a step of a small tensor. They hold no memory, and are good for whatever
+        # lies in the same places.
+        views = known_views.get(places)
+        if views is None:
+            if p.dtype not in _TYPE_STRINGS or not _are_alike(places):
+                return None
+            views = tuple(map(_flat, tensors))
+        self._views[places] = views
+        return views
+
+
+@functools.cache
+def form_of(cls: type) -> type:
+    """The subclass of `cls`, which is one of NAdamOfArrays, that is an optimizer of tensors."""
+    if issubclass(cls, NAdam):
+        return cls
+    if cls is NAdamOfArrays:
+        return NAdam
+    # A class made here cannot be found by its name, which is how pickle refers to classes.
+    copyreg.pickle(type(cls), _reduced)
+    # What a method of `cls` finds by super() is the form for tensors, which comes before that for arrays.
+    attributes = ("__module__", "__qualname__", "__doc__")
+    return type(cls)(cls.__name__, (cls, NAdam), {"_form_of": cls, **{name: getattr(cls, name) for name in attributes}})
+
+
+def _reduced(cls):
+    return (form_of, (vars(cls)["_form_of"],)) if "_form_of" in vars(cls) else cls.__qualname__
 
 
 def as_tensors(state_dict: Mapping) -> dict:
@@ -169,39 +201,55 @@ def _scalars(group):
 
 
 def _place(tensor):
-    """Where and how the numbers of a tensor lie in memory; None if they are not simply there."""
-    if type(tensor) not in _TYPES or tensor.layout is not torch.strided:
+    """Where and how the numbers of a tensor lie in memory; None if they do not simply fill a stretch of it."""
+    if not (_is_plain(tensor) and _is_dense(tensor)):
         return None
-    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), tensor.is_conj()
+    return tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
 
 
-def _are_alike(tensors):
+def _are_alike(places):
     """Whether the kernel can go through them side by side."""
-    p = tensors[0]
-    return p.dtype in _DTYPES and all(_is_plain(tensor, p) and tensor.stride() == p.stride() for tensor in tensors)
+    return len({place[1:] for place in places}) == 1
 
 
-def _is_plain(tensor, p):
-    """Whether a tensor is nothing but numbers in memory, of the dtype and shape of its parameter."""
+def _is_plain(tensor):
+    """Whether a tensor is nothing but numbers in memory."""
     return (
         type(tensor) in _TYPES
         and tensor.is_cpu
         and tensor.layout is torch.strided
-        and tensor.dtype is p.dtype
-        and tensor.shape == p.shape
-        and not (tensor.is_conj() or tensor.is_neg() or tensor.is_inference())
+        and not (tensor.is_conj() or tensor.is_neg() or tensor.is_inference() or tensor._is_zerotensor())
     )
 
 
 def _is_dense(tensor):
     """Whether its elements fill a stretch of memory, each once."""
-    return tensor.is_contiguous() or not _flat(tensor).flags.owndata
+    if tensor.is_contiguous():
+        return True
+    expected = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1:
+            if stride != expected:
+                return False
+            expected *= length
+    return True
 
 
 def _flat(tensor):
-    """The numbers of a tensor in the order they have in memory, without copying if it is dense."""
-    tensor = tensor.detach()
-    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).numpy().ravel("K")
+    """The numbers of a dense tensor in the order they have in memory; good as long as the tensor keeps that memory.
+
+    Tensor.numpy would keep the memory itself, but forbid for ever to resize it.
+    """
+    held = tensor.untyped_storage().nbytes()
+    if tensor.storage_offset() * tensor.itemsize + tensor.nbytes > held:
+        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has a storage of {held} bytes: that is too small")
+    interface = {
+        "data": (tensor.data_ptr(), False),
+        "shape": (tensor.numel() * (2 if tensor.is_complex() else 1),),
+        "typestr": _TYPE_STRINGS[tensor.dtype],
+        "version": 3,
+    }
+    return np.asarray(types.SimpleNamespace(__array_interface__=interface))
 
 
 def _span(tensor):
@@ -210,23 +258,23 @@ def _span(tensor):
 
 
 def _gradient(grad, p, spans):
-    """The numbers of a gradient in the order of its parameter, safe from the step."""
+    """A gradient in the order of its parameter, safe from the step, and its numbers, which do not keep its memory."""
     if grad.stride() != p.stride():
         grad = torch.empty_like(p, requires_grad=False).copy_(grad.detach())
     elif overlaps(_span(grad), spans):
         grad = grad.clone()
-    return _flat(grad)
+    return grad, _flat(grad)
 
 
 def _step_by_kernel(rows):
     spans = ordered_spans(_span(row[0]) for _, _, row in rows)
     gradients = [_gradient(row[1], row[0], spans) for _, _, row in rows]
-    for (scalars, views, (*_, mu_product, step)), gradient in zip(rows, gradients, strict=True):
+    for (scalars, views, (*_, mu_product, step)), (_, gradient) in zip(rows, gradients, strict=True):
         step.fill_(step.item() + 1.0)
         product, numbers = scalars(mu_product.dtype, step.item(), mu_product.item())
         mu_product.fill_(product)
         cpu.update_for(gradient.size, TORCH.order)(*views, None, None, None, gradient, None, *numbers)
-    # Autograd does not see what is written through NumPy.
+    # Autograd does not see what the kernel writes.
     increment_version([tensor for _, _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])
 
 
@@ -246,6 +294,3 @@ def _step_by_torch(group, has_complex, rows):
         capturable=group["capturable"],
         differentiable=group["differentiable"],
     )
-
-
-NAdamOfArrays.register(NAdam)

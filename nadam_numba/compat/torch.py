@@ -124,15 +124,20 @@ class Parameter:
 
 
 class _FormByParameters(ABCMeta):
-    """Makes ``NAdam(tensors)`` an optimizer of tensors."""
+    """Makes ``NAdam(tensors)`` an optimizer of tensors, and that of a subclass, too."""
 
-    def __call__(cls, params, *args, **kwargs):
-        params = _repeatable(params)
-        if cls is NAdam and any(map(_is_tensor, _entries(params))):
+    def __call__(cls, *args, **kwargs):
+        params = None
+        if args:
+            params = _repeatable(args[0])
+            args = (params, *args[1:])
+        elif "params" in kwargs:
+            params = kwargs["params"] = _repeatable(kwargs["params"])
+        if any(map(_is_tensor, _entries(params))):
             from nadam_numba.compat import _torch_tensors
 
-            return _torch_tensors.NAdam(params, *args, **kwargs)
-        return super().__call__(params, *args, **kwargs)
+            return type.__call__(_torch_tensors.form_of(cls), *args, **kwargs)
+        return super().__call__(*args, **kwargs)
 
     @property
     def __signature__(cls):
@@ -145,6 +150,7 @@ class NAdam(metaclass=_FormByParameters):
     Made of `Parameter` objects, it is the optimizer described here, which needs no torch. Made of tensors, it is
     a subclass of torch.optim.NAdam with all that belongs to it, whose step updates float32, float64 and complex tensors
     on the CPU in one pass over memory, and leaves all others to torch; to `isinstance` it is one of this class, too.
+    Subclasses have both forms, if they take tensors as their first argument and call these methods by ``super()``.
 
     Parameters
     ----------
@@ -251,10 +257,12 @@ class NAdam(metaclass=_FormByParameters):
         }
         _checked(self.defaults)
         if _is_single(params):
-            raise TypeError(f"params={params!r}: it must be an iterable of Parameters or dicts")
+            raise TypeError(f"params={params!r}: it must be an iterable of Parameters, of tensors, or of dicts")
         groups = list(params)
         if not groups:
-            raise ValueError(f"params={params!r} is an empty parameter list: at least one is needed")
+            raise ValueError(
+                f"params={params!r} is an empty parameter list: at least one Parameter or tensor is needed"
+            )
         self.state = defaultdict(dict)
         self.param_groups = []
         self._start_hooks()
@@ -285,11 +293,20 @@ class NAdam(metaclass=_FormByParameters):
         _checked(group)
         if len(set(params)) != len(params):
             warnings.warn("params has the same parameter twice: each step updates it twice", stacklevel=2)
-        for other in self.param_groups:
-            if ("param_names" in group) != ("param_names" in other):
-                raise ValueError("all optimizer param groups should be with/without names: these differ")
-            if not set(params).isdisjoint(other["params"]):
-                raise ValueError("some parameters appear in more than one parameter group")
+        for number, other in enumerate(self.param_groups):
+            theirs = other.get("param_names")
+            if (group.get("param_names") is None) != (theirs is None):
+                raise ValueError(
+                    f"param_group has param_names={group.get('param_names')!r}, param_groups[{number}] has {theirs!r}: "
+                    f"all optimizer param groups should be with/without names"
+                )
+            taken = set(other["params"])
+            for index, p in enumerate(params):
+                if p in taken:
+                    raise ValueError(
+                        f"params[{index}]={p!r} is in param_groups[{number}], too: "
+                        f"no parameter may appear in more than one parameter group"
+                    )
         known = dict.fromkeys(p for g in [*self.param_groups, group] for p in g["params"])
         check_overlaps([p.leaf for p in known])
         self.param_groups.append(group)
@@ -610,7 +627,10 @@ def _names_and_parameters(params):
     parameters = [item[1] if isinstance(item, tuple) else item for item in items]
     for index, p in enumerate(parameters):
         if not isinstance(p, Parameter):
-            raise TypeError(f"params[{index}]={p!r} is a {type(p).__name__}: it must be a Parameter")
+            raise TypeError(
+                f"params[{index}]={p!r} is a {type(p).__name__}: it must be a Parameter of nadam_numba.compat.torch, "
+                f"or all must be tensors, in the first argument of the class"
+            )
     return names, parameters
 
 

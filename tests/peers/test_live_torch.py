@@ -1,11 +1,13 @@
 """nadam_numba.compat.torch beside torch.optim.NAdam: numbers, states, errors, and what torch drives an optimizer by."""
 
 import copy
+import gc
 import io
 import os
 import pickle
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -412,6 +414,73 @@ def test_tensors_and_state_can_be_replaced(change):
     assert_close(arrays(p), arrays(q))
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "transposed"])
+def test_storages_can_be_resized_after_a_step(layout):
+    for cls in (torch.optim.NAdam, NAdam):
+        p = torch.nn.Parameter(torch.ones(2, 3) if layout == "contiguous" else torch.ones(3, 2).t())
+        p.grad = torch.ones(2, 3)
+        optimizer = cls([p])
+        optimizer.step()
+        for tensor in (p, p.grad, *(optimizer.state[p][key] for key in ("exp_avg", "exp_avg_sq"))):
+            tensor.untyped_storage().resize_(0)
+            assert tensor.untyped_storage().nbytes() == 0
+
+
+@pytest.mark.usefixtures("only_kernel")
+def test_resized_storages_are_used_where_they_lie_now():
+    ours, theirs, p, q = pairs_of(tensors_like(0, *SHAPES))
+    for optimizer, tensors in ((ours, p), (theirs, q)):
+        steps(optimizer, tensors, range(3))
+        for tensor in (tensors[0], optimizer.state[tensors[1]]["exp_avg"]):
+            values = tensor.detach().clone()
+            tensor.untyped_storage().resize_(0)
+            tensor.untyped_storage().resize_(2**16)
+            tensor.detach().copy_(values)
+        steps(optimizer, tensors, range(3, 6))
+    assert_close(arrays(p), arrays(q))
+
+
+@pytest.mark.parametrize("which", ["parameter", "gradient", "moment"])
+def test_tensors_without_memory_are_refused(which):
+    p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizer = NAdam([p, q])
+    for tensor in (p, q):
+        tensor.grad = torch.ones(3)
+    optimizer.step()
+    before = p.detach().clone()
+    tensor = {"parameter": q, "gradient": q.grad, "moment": optimizer.state[q]["exp_avg"]}[which]
+    tensor.untyped_storage().resize_(4)
+    with pytest.raises(RuntimeError, match=r"shape \(3,\) has a storage of 4 bytes"):
+        optimizer.step()
+    assert torch.equal(p, before)
+    assert optimizer.state[p]["step"] == 1.0
+
+
+def test_a_gradient_that_is_all_zero_without_memory():
+    ours, theirs, p, q = pairs_of([torch.ones(3)])
+    for optimizer, (tensor,) in ((ours, p), (theirs, q)):
+        tensor.grad = torch.ones(3)
+        optimizer.step()
+        tensor.grad = torch._efficientzerotensor(3)
+        optimizer.step()
+    torch.testing.assert_close(p, q, rtol=FLOAT32_TOLERANCE, atol=0.0)
+
+
+def test_memory_of_tensors_that_have_left_is_freed():
+    for cls in (torch.optim.NAdam, NAdam):
+        tensors = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+        optimizer = cls(tensors)
+        for tensor in tensors:
+            tensor.grad = torch.ones(3)
+        optimizer.step()
+        gone = weakref.ref(tensors[0]), weakref.ref(tensors[1].untyped_storage())
+        del optimizer.state[tensors[0]], optimizer.param_groups[0]["params"][0]
+        tensors[1].data = torch.zeros(3)
+        del tensor, tensors
+        gc.collect()
+        assert [reference() for reference in gone] == [None, None]
+
+
 def test_autograd_notices_the_update():
     for cls in (torch.optim.NAdam, NAdam):
         p = torch.ones(3, requires_grad=True)
@@ -666,6 +735,91 @@ def test_training_a_network_gives_the_same_losses():
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-10)
 
 
+# Subclasses
+
+
+class Halving(NAdam):
+    """Halves its learning rate after each step, and counts them."""
+
+    factor = 0.5
+
+    def __init__(self, params, lr=0.1, **options):
+        super().__init__(params, lr=lr, **options)
+        self.defaults["steps"] = 0
+
+    def step(self, closure=None):
+        loss = super().step(closure)
+        for group in self.param_groups:
+            group["lr"] *= self.factor
+        self.defaults["steps"] += 1
+        return loss
+
+
+class Quartering(Halving):
+    factor = 0.25
+
+
+@pytest.mark.usefixtures("only_kernel")
+@pytest.mark.parametrize(("cls", "factor"), [(Halving, 0.5), (Quartering, 0.25)])
+def test_subclasses_take_tensors_and_arrays(cls, factor):
+    _, theirs, p, q = pairs_of(tensors_like(0, *SHAPES), lr=0.1, weight_decay=0.1)
+    parameters = [Parameter(tensor.detach().numpy().copy()) for tensor in p]
+    of_tensors, of_arrays = (cls(params, weight_decay=0.1) for params in (iter(p), parameters))
+    for number in range(5):
+        steps(of_tensors, p, [number])
+        for parameter_, tensor in zip(parameters, p, strict=True):
+            parameter_.grad = tensor.grad.numpy()
+        of_arrays.step()
+        steps(theirs, q, [number])
+        theirs.param_groups[0]["lr"] *= factor
+    assert_close(arrays(p), arrays(q))
+    assert_close(parameters, arrays(q))
+    assert of_tensors.defaults["steps"] == of_arrays.defaults["steps"] == 5
+    assert type(of_arrays) is cls
+    assert isinstance(of_tensors, cls)
+    assert isinstance(of_tensors, torch.optim.NAdam)
+    assert not isinstance(of_arrays, torch.optim.NAdam)
+    assert type(of_tensors) is type(cls(params=p)) is type(type(of_tensors)(p))
+    assert repr(of_tensors).startswith(f"{cls.__name__} (\nParameter Group 0")
+
+
+def test_subclasses_are_copied_and_pickled():
+    for cls in (Halving, Quartering):
+        p = [torch.nn.Parameter(point) for point in tensors_like(0, *SHAPES)]
+        optimizer = cls(p)
+        steps(optimizer, p, range(3))
+        copies = copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))
+        steps(optimizer, p, range(3, 6))
+        for copied in copies:
+            assert type(copied) is type(optimizer)
+            tensors = copied.param_groups[0]["params"]
+            steps(copied, tensors, range(3, 6))
+            assert_close(arrays(tensors), arrays(p))
+        assert pickle.loads(pickle.dumps(cls)) is cls
+        assert pickle.loads(pickle.dumps(type(optimizer))) is type(optimizer)
+
+
+def test_hooks_of_a_subclass_without_a_step_of_its_own_run_once():
+    calls = []
+    p = torch.ones(3, requires_grad=True)
+    p.grad = torch.ones(3)
+    optimizer = type("Mine", (NAdam,), {})([p])
+    optimizer.register_step_post_hook(lambda *_: calls.append("post"))
+    optimizer.step()
+    NAdam([p]).step()
+    assert calls == ["post"]
+    assert (p < 1.0).all()
+
+
+def test_tensors_in_another_place_than_the_first_argument():
+    class OfModule(NAdam):
+        def __init__(self, module):
+            super().__init__(module.parameters())
+
+    with pytest.raises(TypeError, match="all must be tensors, in the first argument"):
+        OfModule(torch.nn.Linear(2, 1))
+
+
 # Errors of the real one, each beside ours on arrays and on tensors
 
 
@@ -730,6 +884,17 @@ def test_errors_are_of_the_same_type(name):
             ERRORS[name](cls, make)
         types.append(caught.type)
     assert types == [types[0]] * 3
+
+
+@pytest.mark.parametrize("options", [{"capturable": True}, {"differentiable": True, "foreach": True}])
+def test_options_that_arrays_refuse_before_the_first_step(options):
+    for cls in (torch.optim.NAdam, NAdam):
+        p = with_gradient(leaf)
+        optimizer = cls([p], **options)
+        with pytest.raises(AssertionError):
+            optimizer.step()
+    with pytest.raises(AssertionError, match=f"{next(iter(options))}=True"):
+        NAdam([parameter()], **options)
 
 
 def test_errors_of_tensors():
