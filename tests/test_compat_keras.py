@@ -227,6 +227,91 @@ def test_sparse_matrix_is_as_dense():
     np.testing.assert_array_equal(sparse, dense)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("given", [np.float16, np.float32, np.float64, np.int64, bool])
+def test_gradients_are_converted_to_the_dtype_of_their_variable(dtype, given):
+    numbers = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    rows = np.array([2, 0]), np.array([[1.0, 1.0], [0.0, 1.0]])
+    pairs = [
+        (numbers.astype(given), numbers.astype(dtype)),
+        ((rows[0], rows[1].astype(given)), (rows[0], rows[1].astype(dtype))),
+        ((rows[0], rows[1].astype(given).tolist()), (rows[0], rows[1].astype(dtype))),
+    ]
+    if given is not np.float16:  # which scipy.sparse has not
+        pairs.append(tuple(scipy.sparse.coo_array(numbers.astype(kind)) for kind in (given, dtype)))
+    for gradient, same in pairs:
+        p, q = np.ones((3, 2), dtype), np.ones((3, 2), dtype)
+        Nadam(0.1).apply([gradient], [p])
+        Nadam(0.1).apply([same], [q])
+        assert (p != 1.0).any()
+        np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize("gradient", [2, 2.0, np.float64(2.0), np.int32(2)])
+def test_numbers_are_gradients_of_variables_without_dimensions(gradient):
+    p, q = np.ones((), np.float32), np.ones((), np.float32)
+    Nadam(0.1, gradient_accumulation_steps=2).apply([gradient], [p])
+    assert p == 1.0
+    Nadam(0.1).apply([gradient], [p])
+    Nadam(0.1).apply([np.float32(2.0)], [q])
+    assert p == q != 1.0
+
+
+def test_gradients_beyond_single_precision_become_infinite():
+    p, g = np.ones(2, np.float32), np.array([1e300, 1.0])
+    Nadam(0.1).apply([g], [p])
+    assert np.isnan(p).tolist() == [True, False]
+    assert g.tolist() == [1e300, 1.0]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("clipvalue", [np.inf, 1e300])
+def test_an_infinite_clipvalue_clips_nothing(backend, clipvalue):
+    params, gradients = problem()
+    others = [p.copy() for p in params]
+    optimizer = Nadam(0.1, clipvalue=clipvalue, backend=backend)
+    for step in gradients:
+        optimizer.apply(step, params)
+    plain = Nadam(0.1, backend=backend)
+    for step in gradients:
+        plain.apply(step, others)
+    for p, q in zip(params, others, strict=True):
+        np.testing.assert_array_equal(p, q)
+    assert Nadam.from_config(optimizer.get_config()).clipvalue == clipvalue
+
+
+NUMBERS = ["beta_1", "beta_2", "epsilon", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm"]
+NUMBERS += ["ema_momentum", "loss_scale_factor"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_neither_nan_nor_bools_are_numbers(name):
+    with pytest.raises(ValueError, match=f"{name}=nan"):
+        Nadam(use_ema=True, **{name: math.nan})
+    with pytest.raises(TypeError, match=f"{name}=True"):
+        Nadam(use_ema=True, **{name: True})
+
+
+@pytest.mark.parametrize("name", ["clipnorm", "global_clipnorm"])
+def test_norms_are_finite(name):
+    with pytest.raises(ValueError, match=f"{name}=inf"):
+        Nadam(**{name: math.inf})
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_names_are_matched_as_they_were_given(backend):
+    variables = [Variable(np.ones(2), "bias"), Variable(np.ones(2), "bias_of_it")]
+    optimizer = Nadam(0.1, weight_decay=0.5, backend=backend)
+    optimizer.exclude_from_weight_decay(var_names=["bias$"])
+    optimizer.apply([np.zeros(2)] * 2, variables)
+    assert [v.value[0] for v in variables] == [1.0, pytest.approx(0.95)]
+
+
+def test_finalize_needs_a_built_optimizer():
+    with pytest.raises(ValueError, match="needs an optimizer that is built"):
+        Nadam(use_ema=True).finalize_variable_values([np.ones(2)])
+
+
 def test_missing_gradients():
     params, gradients = problem()
     optimizer = Nadam(weight_decay=0.1, use_ema=True)
@@ -630,7 +715,10 @@ def test_bad_gradients_leave_everything():
     kept = [p.copy() for p in params]
     for grads, error in [
         ([gradients[0][0], np.ones((2, 3))], ValueError),
-        ([gradients[0][0], np.ones((3, 2), np.float32)], TypeError),
+        ([gradients[0][0], np.ones((3, 2), complex)], TypeError),
+        ([gradients[0][0], (np.array([0]), np.ones((1, 2), complex))], TypeError),
+        ([gradients[0][0], np.ones((3, 2), np.longdouble)], TypeError),
+        ([gradients[0][0], 1.0], ValueError),
         ([gradients[0][0]], ValueError),
         ([gradients[0][0], [1.0]], TypeError),
     ]:

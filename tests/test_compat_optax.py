@@ -479,6 +479,18 @@ def test_unpacks_into_a_pair():
     assert (updates < 0.0).all()
 
 
+@pytest.mark.parametrize("other", [lambda *arguments: None, [].append])
+def test_step_needs_the_update_it_was_made_with(other):
+    solver = optax.nadam(0.1)
+    p = np.ones(2)
+    state = solver.init(p)
+    with pytest.raises(TypeError, match=r"update=.* is not what nadam or nadamw made"):
+        solver._replace(update=other).step(p, np.ones(2), state)
+    assert (p == 1.0).all()
+    solver._replace(init=other).step(p, np.ones(2), state)
+    assert (p < 1.0).all()
+
+
 def test_numbers_may_be_arrays_without_dimensions():
     p, gradients = random_run(steps=5)
     numbers = {"learning_rate": 0.01, "b1": 0.8, "b2": 0.99, "eps": 1e-6, "eps_root": 1e-6, "weight_decay": 0.1}

@@ -316,3 +316,13 @@ def test_dtypes_and_layouts():
         (same,) = optimizer.get_gradients(lambda g=g: (0.0, [g]), [p])
         assert (same == g).all()
         assert same is not g
+
+
+def test_arrays_of_earlier_steps_are_named_so():
+    table = np.ones((4, 3))
+    optimizer = tf1.Nadam()
+    optimizer.apply_gradients([(np.ones((2, 3)), table[:2])])
+    earlier = r"an array of shape \(2, 3\) of an earlier step"
+    with pytest.raises(ValueError, match=rf"{earlier} and grads_and_vars\[0\]\[1\] share memory"):
+        optimizer.apply_gradients([(np.ones((4, 3)), table)])
+    assert (table[2:] == 1.0).all()

@@ -1,6 +1,7 @@
 """The interfaces to TensorFlow's legacy optimizers, without TensorFlow: calls, errors, state, and formulas in NumPy."""
 
 import copy
+import json
 import pickle
 import warnings
 
@@ -205,8 +206,11 @@ def test_state_is_known_by_place(optimizer):
     made.apply_gradients([(np.ones((2, 3)), table[:2])])
     assert made.get_slot(table[:2], "m").shape == (2, 3)
     assert len(made.get_weights()) == (4 if optimizer is Nadam else 3)
-    with pytest.raises(ValueError, match="share memory"):
+    earlier = r"an array of shape \(2, 3\) of an earlier step"
+    with pytest.raises(ValueError, match=rf"{earlier} and grads_and_vars\[0\]\[1\] share memory"):
         made.apply_gradients([(np.ones((4, 3)), table)])
+    with pytest.raises(ValueError, match=r"grads_and_vars\[0\]\[1\] and grads_and_vars\[1\]\[1\] share memory"):
+        optimizer().apply_gradients([(np.ones((4, 3)), table), (np.ones((2, 3)), table[2:])])
 
 
 @BOTH
@@ -245,22 +249,144 @@ def test_hyperparameters_may_be_set():
     p, q = np.ones(3), np.ones(3)
     optimizer = Nadam()
     optimizer.lr, optimizer.beta_1, optimizer.beta_2 = 0.1, 0.8, lambda: 0.9
-    optimizer.decay, optimizer.epsilon = 0.1, 1e-3
+    optimizer.schedule_decay, optimizer.epsilon = 0.1, 1e-3
     optimizer.apply_gradients([(np.ones(3), p)])
     Nadam(0.1, 0.8, 0.9, 1e-3, schedule_decay=0.1).apply_gradients([(np.ones(3), q)])
     assert (p == q).all()
-    assert (optimizer.learning_rate, optimizer.beta_2, optimizer.schedule_decay) == (0.1, 0.9, 0.1)
+    assert (optimizer.learning_rate, optimizer.beta_2, optimizer.decay) == (0.1, 0.9, 0.1)
     with pytest.raises(AttributeError):
         optimizer.leraning_rate = 0.1
 
 
-def test_decay_of_adam_may_be_set():
-    p, q = np.ones(3), np.ones(3)
-    optimizer = Adam(0.1)
-    optimizer.decay = 0.5
-    for made, array in ((optimizer, p), (Adam(0.1, decay=0.5), q)):
-        run(made, [array], [[np.ones(3)]] * 3)
+@pytest.mark.parametrize(("optimizer", "name"), [(Nadam, "schedule_decay"), (Adam, "decay")])
+def test_decay_is_read_only_when_the_optimizer_is_made(optimizer, name):
+    p, q, r = (np.ones(3) for _ in range(3))
+    made = optimizer(0.1, **{name: 0.5})
+    with pytest.warns(UserWarning, match=r"decay=0\.0 is ignored"):
+        made.decay = 0.0
+    for one, array in ((made, p), (optimizer(0.1, **{name: 0.5}), q), (optimizer(0.1, **{name: 0.0}), r)):
+        run(one, [array], [[np.ones(3)], [-np.ones(3)], [np.ones(3)]])
     assert (p == q).all()
+    assert (p != r).all()
+    assert made.decay == made.get_config()[name] == 0.5
+
+
+@BOTH
+def test_epsilon_of_zero_is_kept_if_it_is_set_later(optimizer):
+    p, q, g = np.ones(3), np.ones(3), np.full(3, 1e-7)
+    made = optimizer(0.1, epsilon=0.0)
+    assert made.epsilon == 1e-7
+    made.epsilon = 0.0
+    assert made.epsilon == 0.0
+    made.apply_gradients([(g, p)])
+    optimizer(0.1).apply_gradients([(g, q)])
+    assert (1 - p > 1.5 * (1 - q)).all()
+    with pytest.raises(TypeError, match="epsilon=None"):
+        made.epsilon = None
+
+
+class Tensor:
+    """What can be made a number, and assigned to."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __float__(self):
+        return self.number
+
+
+RATES = pytest.mark.parametrize(
+    ("rate", "number"),
+    [
+        (0.1, single(0.1)),
+        (1, 1.0),
+        (np.float32(0.1), single(0.1)),
+        (np.float64(0.1), 0.1),
+        (np.array(0.1), 0.1),
+        (Tensor(0.1), 0.1),
+    ],
+)
+
+
+@RATES
+@pytest.mark.parametrize(
+    ("optimizer", "wrapped"),
+    [
+        (Nadam, lambda rate: rate),
+        (Adam, lambda rate: rate),
+        (Nadam, lambda rate: lambda: rate),
+        (Adam, lambda rate: lambda: rate),
+        (Adam, lambda rate: lambda step: rate),
+    ],
+)
+def test_only_python_numbers_are_rounded(optimizer, wrapped, rate, number):
+    p, q = np.ones(3), np.ones(3)
+    made = optimizer(wrapped(rate))
+    made.apply_gradients([(np.ones(3), p)])
+    optimizer(number, scalar_dtype="float64", beta_1=single(0.9), beta_2=single(0.999)).apply_gradients(
+        [(np.ones(3), q)]
+    )
+    np.testing.assert_allclose(1 - p, 1 - q, rtol=3e-9)  # rounding of the rate is 1.5e-8
+    again = optimizer.from_config(made.get_config())
+    if not callable(made.learning_rate):
+        assert again.learning_rate == made.learning_rate
+        assert type(again.learning_rate) is type(made.learning_rate)
+
+
+@BOTH
+def test_a_tensor_is_asked_in_each_step(optimizer):
+    p, q, g = np.ones(3), np.ones(3), np.ones(3)
+    rate = Tensor(0.1)
+    made, other = optimizer(rate), optimizer(np.float64(0.1))
+    for _ in range(2):
+        made.apply_gradients([(g, p)])
+        other.apply_gradients([(g, q)])
+        rate.number = 0.25
+        other.learning_rate = 0.25
+        assert made.learning_rate == made.get_config()["learning_rate"] == 0.25
+    assert (p == q).all()
+    rate.number = -1.0
+    with pytest.raises(ValueError, match="learning_rate=-1"):
+        made.apply_gradients([(g, p)])
+    assert (p == q).all()
+
+
+@BOTH
+def test_a_rate_set_after_a_step_keeps_the_precision_of_the_first(optimizer):
+    p, q, g = np.ones(3), np.ones(3), np.ones(3)
+    for made, array, later in ((optimizer(0.5), p, np.float64(0.1)), (optimizer(0.5), q, 0.1)):
+        made.apply_gradients([(g, array)])
+        made.lr = later
+        assert type(made.lr) is float
+        made.apply_gradients([(g, array)])
+    assert (p == q).all()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("rate", "error"),
+    [
+        (np.array([0.1]), TypeError),
+        (np.array(-0.1), ValueError),
+        (Tensor(np.nan), ValueError),
+        (np.array("0.1"), TypeError),
+        (np.True_, TypeError),
+        (0.1j, TypeError),
+        (object(), TypeError),
+    ],
+)
+def test_rates_that_are_no_numbers(optimizer, rate, error):
+    with pytest.raises(error, match="learning_rate="):
+        optimizer(rate)
+    with pytest.raises(error, match="learning_rate"):
+        optimizer(lambda: rate).apply_gradients([(np.ones(2), np.ones(2))])
+
+
+@BOTH
+@pytest.mark.parametrize("first", [lambda: 0.1, "0.1"])
+def test_decay_is_a_number(optimizer, first):
+    with pytest.raises(TypeError, match="decay="):
+        optimizer(**{"schedule_decay" if optimizer is Nadam else "decay": first})
 
 
 @BOTH
@@ -361,12 +487,49 @@ def test_config():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Nadam.from_config(theirs).get_config() == config
-    schedule = schedules.exponential_decay(0.1, 10, 0.5)
-    optimizer = Adam(schedule, decay=0.1, amsgrad=True, scalar_dtype="float64", name=None)
+    optimizer = Adam(0.5, decay=0.1, amsgrad=True, scalar_dtype="float64", name=None)
     config = optimizer.get_config()
-    assert (config["name"], config["learning_rate"], config["scalar_dtype"]) == ("adam", schedule, "float64")
+    assert (config["name"], config["learning_rate"], config["scalar_dtype"]) == ("adam", 0.5, "float64")
     assert Adam.from_config(config).get_config() == config
     assert Adam(lambda: 0.5).get_config()["learning_rate"] == 0.5
+
+
+def test_config_with_schedule():
+    schedule = schedules.exponential_decay(0.1, 10, 0.5)
+    optimizer = Adam(schedule)
+    config = optimizer.get_config()
+    assert config["learning_rate"] == {
+        "module": "keras.optimizers.schedules",
+        "class_name": "ExponentialDecay",
+        "config": {"initial_learning_rate": 0.1, "decay_steps": 10.0, "decay_rate": 0.5, "staircase": False},
+        "registered_name": None,
+    }
+    twin = Adam.from_config(json.loads(json.dumps(config)))
+    assert twin.learning_rate == optimizer.learning_rate == schedule
+    assert "exponential_decay" in repr(twin)
+    warmup = schedules.linear_warmup(schedule, 5)  # of a kind that TensorFlow has not
+    assert Adam.from_config(json.loads(json.dumps(Adam(warmup).get_config()))).learning_rate == warmup
+    with pytest.raises(ValueError, match="Nadam optimizer takes a number"):
+        Nadam.from_config({"learning_rate": config["learning_rate"]})
+
+
+def test_config_with_schedules_of_others():
+    class Mine:
+        def __call__(self, step):
+            return 0.125
+
+        @classmethod
+        def from_config(cls, config):
+            return cls(**config)
+
+    config = {"lr": {"class_name": "Mine", "config": {}}}
+    assert isinstance(Adam.from_config(config, {"Mine": Mine}).learning_rate, Mine)
+    with pytest.raises(ValueError, match="'Mine'"):
+        Adam.from_config(config)
+    with pytest.raises(ValueError, match="must have class_name and config"):
+        Adam.from_config({"learning_rate": {}})
+    mine = Mine()
+    assert Adam(mine).get_config()["learning_rate"] is mine
 
 
 @BOTH

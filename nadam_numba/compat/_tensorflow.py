@@ -1,5 +1,6 @@
 """What the interfaces to TensorFlow's optimizers share: variables they meet one by one, and weights in a list."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -75,7 +76,7 @@ class Variables:
             states[-1].leaf.check()
         if not fresh:
             return self, states
-        check_overlaps([state.leaf for state in (*self.states, *fresh.values())])
+        check_overlaps([_met_earlier(state.leaf) for state in self.states] + [state.leaf for state in fresh.values()])
         return Variables([*self.states, *fresh.values()]), states
 
     def gradients(self, pairs: list[Pair], states: list[LeafState]) -> list[np.ndarray | Rows | None]:
@@ -84,6 +85,11 @@ class Variables:
             gradient_of(pair.gradient_name, pair.gradient, state.leaf, self.spans)
             for pair, state in zip(pairs, states, strict=True)
         ]
+
+
+def _met_earlier(leaf):
+    # Its name is that of another call's argument.
+    return dataclasses.replace(leaf, name=f"an array of shape {leaf.shape} of an earlier step")
 
 
 def pairs_of(name: str, grads_and_vars: GradientsAndVariables) -> list[Pair]:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import math
 import numbers
 import os
 import re
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from nadam_numba import dialects, schedules
+from nadam_numba import dialects
+from nadam_numba.compat._schedules import checked_rate, schedule_as_data, schedule_from_data
 from nadam_numba.hyperparameters import Hyperparameters, Options, nonnegative_finite, one_of
 from nadam_numba.optimizer import NAdam
 from nadam_numba.state import checked_count
@@ -20,15 +22,6 @@ _DIALECTS = {
     "tensorflow": dialects.KERAS_TENSORFLOW,
     "jax": dialects.KERAS,
     "torch": dialects.KERAS_TORCH,
-}
-# Ours and Keras's, which take the same arguments.
-_SCHEDULES = {
-    "exponential_decay": "ExponentialDecay",
-    "inverse_time_decay": "InverseTimeDecay",
-    "polynomial_decay": "PolynomialDecay",
-    "piecewise_constant": "PiecewiseConstantDecay",
-    "cosine_decay": "CosineDecay",
-    "cosine_decay_restarts": "CosineDecayRestarts",
 }
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 
@@ -255,14 +248,14 @@ class Nadam:
         if not callable(self._learning_rate):
             return self._learning_rate
         rate = self._learning_rate(self._iterations) if self._takes_step else self._learning_rate()
-        return _checked_rate("learning_rate()", rate)
+        return checked_rate("learning_rate()", rate)
 
     @learning_rate.setter
     def learning_rate(self, learning_rate):
         if callable(learning_rate):
             rate = learning_rate
         elif not callable(self._learning_rate):
-            rate = self._stored(_checked_rate("learning_rate", learning_rate))
+            rate = self._stored(checked_rate("learning_rate", learning_rate))
         elif self._takes_step:
             raise TypeError(f"learning_rate={learning_rate!r}: it cannot be set to a number, as it is a schedule")
         else:
@@ -324,7 +317,8 @@ class Nadam:
         Parameters
         ----------
         grads : list of None, ndarray, tuple or scipy.sparse matrix
-            One per variable, of its shape and dtype; never written. An empty list does nothing.
+            One per variable, of its shape; never written. Real numbers of another dtype, and Python's, are converted to
+            the variable's. An empty list does nothing.
         trainable_variables : list of ndarray or Variable, optional
             The variables of the gradients; by default those of `build`, which the first call may leave out.
 
@@ -334,7 +328,7 @@ class Nadam:
             If all gradients are None, their number or a shape does not fit, a variable is unknown or comes twice, or
             none are given before the optimizer is built.
         TypeError
-            If a gradient's type or dtype does not fit.
+            If a gradient is none of these, or complex.
 
         Warns
         -----
@@ -360,7 +354,7 @@ class Nadam:
         self.build(variables)
         ordered = [None] * len(self._trainable_variables)
         for position, gradient in zip(self._positions("trainable_variables", variables), grads, strict=True):
-            ordered[position] = gradient
+            ordered[position] = _cast(gradient, self._engine.states[position].leaf.array.dtype)
         gradients = self._engine.gradients(ordered)
         learning_rate = self.learning_rate
         missing = [_name_of(v, number) for number, (v, g) in enumerate(zip(variables, grads, strict=True)) if g is None]
@@ -444,7 +438,7 @@ class Nadam:
         Raises
         ------
         ValueError
-            If it is built of other variables.
+            If it is not built, or of other variables.
         """
         if not self.use_ema:
             return
@@ -539,7 +533,7 @@ class Nadam:
             The keys of Keras, and those of the arguments that Keras does not have, if they were given. A schedule of
             `nadam_numba.schedules` is written as Keras writes its own; other functions are left as they are.
         """
-        config = {"name": self.name, "learning_rate": _schedule_as_data(self._learning_rate), **self._settings}
+        config = {"name": self.name, "learning_rate": schedule_as_data(self._learning_rate), **self._settings}
         defaults = inspect.signature(type(self).__init__).parameters
         own = {key: value for key, value in self._own_arguments.items() if value != defaults[key].default}
         return {**config, **own}
@@ -570,7 +564,7 @@ class Nadam:
         """
         config = dict(config)
         if isinstance(config.get("learning_rate"), Mapping):
-            config["learning_rate"] = _schedule_from_data(config["learning_rate"], custom_objects or {})
+            config["learning_rate"] = schedule_from_data(config["learning_rate"], custom_objects or {})
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -604,7 +598,7 @@ class Nadam:
 
     def _engine_settings(self, settings):
         _check_settings(**settings)
-        clips = {name: _if_positive(settings[name]) for name in _CLIPS}
+        clips = {name: self._limit(name, settings[name]) for name in _CLIPS}
         use_ema = bool(settings["use_ema"])
         hyperparameters = Hyperparameters(
             0.0,  # each step is given its rate
@@ -626,9 +620,19 @@ class Nadam:
             gradient_accumulation_steps=settings["gradient_accumulation_steps"] or None,
         )
         if self._backend == "torch":  # which makes tensors of them
-            hyperparameters = _rounded(hyperparameters, ("clipvalue", "clipnorm"), self._floatx)
-            options = _rounded(options, ("ema_momentum",), self._floatx)
+            options = dataclasses.replace(options, ema_momentum=float(self._floatx(options.ema_momentum)))
         return hyperparameters, options
+
+    def _limit(self, name, value):
+        """What the core takes for an argument that clips."""
+        if not isinstance(value, numbers.Real) or isinstance(value, bool):
+            return value  # None, or for the core to refuse
+        if value <= 0:
+            return None
+        if self._backend == "torch" and name != "global_clipnorm":  # which makes tensors of them
+            with np.errstate(over="ignore"):
+                value = float(self._floatx(value))
+        return None if name == "clipvalue" and value == math.inf else value
 
     def _set_rate(self, rate):
         self._learning_rate = rate
@@ -760,14 +764,6 @@ def _a_float(learning_rate):
     return nonnegative_finite("learning_rate", learning_rate)
 
 
-def _checked_rate(name, rate):
-    """A number, or a tensor of one."""
-    try:
-        return nonnegative_finite(name, rate if isinstance(rate, (numbers.Real, str)) else float(rate))
-    except TypeError:
-        raise TypeError(f"{name}={rate!r} is a {type(rate).__name__}: it must be a finite number >= 0") from None
-
-
 def _is_schedule(function):
     """Whether `function` needs the number of steps."""
     if not callable(function):
@@ -783,16 +779,19 @@ def _is_schedule(function):
     return False
 
 
-def _if_positive(value):
-    return None if isinstance(value, numbers.Real) and value <= 0 else value
-
-
-def _rounded(instance, names, dtype):
-    """A copy of a dataclass in which the numbers of these names, if there are any, are rounded."""
-    values = {name: getattr(instance, name) for name in names}
-    return dataclasses.replace(
-        instance, **{name: None if value is None else float(dtype(value)) for name, value in values.items()}
-    )
+def _cast(gradient, dtype):
+    """A gradient of real numbers in the dtype of its variable; anything else as it is, for the core to refuse."""
+    if isinstance(gradient, tuple) and len(gradient) == 2:
+        indices, rows = gradient
+        return indices, _cast(np.asarray(rows), dtype)
+    if isinstance(gradient, numbers.Real) and not isinstance(gradient, np.generic):
+        gradient = np.asarray(gradient)
+    # Of arrays and scipy's sparse matrices.
+    its_dtype = getattr(gradient, "dtype", dtype)
+    if its_dtype == dtype or not (isinstance(its_dtype, np.dtype) and np.can_cast(its_dtype, np.float64)):
+        return gradient
+    with np.errstate(over="ignore"):
+        return gradient.astype(dtype)
 
 
 def _check_settings(
@@ -809,39 +808,3 @@ def _check_settings(
     frequency = ema_overwrite_frequency
     if use_ema and frequency and (not isinstance(frequency, numbers.Integral) or frequency < 1):
         raise ValueError(f"ema_overwrite_frequency={frequency!r}: it must be None or an integer >= 1")
-
-
-def _schedule_as_data(learning_rate):
-    data = schedules.as_data(learning_rate)
-    if data is None:
-        return learning_rate
-    if data["schedule"] not in _SCHEDULES:  # Keras has none of the kind
-        return {"module": "nadam_numba.schedules", "class_name": data["schedule"], "config": data}
-    return {
-        "module": "keras.optimizers.schedules",
-        "class_name": _SCHEDULES[data["schedule"]],
-        "config": data["arguments"],
-        "registered_name": None,
-    }
-
-
-def _schedule_from_data(data, custom_objects):
-    class_name, arguments = data["class_name"], data["config"]
-    if data.get("module") == "nadam_numba.schedules":
-        return schedules.from_data("learning_rate", arguments)
-    if class_name in custom_objects:
-        return custom_objects[class_name].from_config(arguments)
-    names = {keras_name: name for name, keras_name in _SCHEDULES.items()}
-    if class_name not in names:
-        raise ValueError(
-            f"learning_rate is a schedule of the class {class_name!r}: those known are {', '.join(names)}; give others "
-            "in custom_objects"
-        )
-    function = getattr(schedules, names[class_name])
-    known = inspect.signature(function).parameters
-    for name, value in arguments.items():
-        if name not in known and name != "name" and value:
-            raise ValueError(
-                f"learning_rate is a schedule with {name}={value!r}: {names[class_name]} has no such argument"
-            )
-    return function(**{name: value for name, value in arguments.items() if name in known})

@@ -86,9 +86,10 @@ class GradientTransformation(NamedTuple):
     update: Callable
 
     def step(self, params: Any, grads: Any, state: tuple) -> tuple:
-        """Update parameters and state in place, in one pass over the memory of each array.
+        """Update parameters and state in place.
 
-        The parameters take the very bits that `update` and `apply_updates` give them.
+        The parameters take the very bits that `update` and `apply_updates` give them. If they are real, `mu_dtype` is
+        None, and gradients and moments have their dtype, that takes one pass over the memory of each array.
 
         Parameters
         ----------
@@ -108,7 +109,8 @@ class GradientTransformation(NamedTuple):
         Raises
         ------
         TypeError, ValueError
-            As `update` and `apply_updates`; parameters and state are then unchanged.
+            As `update` and `apply_updates`; parameters and state are then unchanged. TypeError, too, if `update` has
+            been replaced.
 
         Examples
         --------
@@ -122,7 +124,13 @@ class GradientTransformation(NamedTuple):
         >>> print(f"{np.sum(params**2):.2E}")
         1.38E+01
         """
-        return self.update.__self__.step(params, grads, state)
+        solver = getattr(self.update, "__self__", None)
+        if not isinstance(solver, _Solver):
+            raise TypeError(
+                f"update={self.update!r} is not what nadam or nadamw made: step can do only what theirs does, so use "
+                "update and apply_updates"
+            )
+        return solver.step(params, grads, state)
 
 
 def nadam(

@@ -4,11 +4,13 @@ Since TensorFlow 2.16 they are tf_keras.optimizers.legacy.Nadam and Adam.
 """
 
 import dataclasses
+import numbers
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from nadam_numba.compat._schedules import as_number, schedule_as_data, schedule_from_data
 from nadam_numba.compat._tensorflow import (
     EPSILON,
     GradientsAndVariables,
@@ -44,11 +46,21 @@ _CHECKS = {
     "schedule_decay": nonnegative,
     "epsilon": nonnegative_finite,
 }
+_MAY_BE_FUNCTIONS = ("learning_rate", "beta_1", "beta_2")
 _SLOTS = {"m": "first_moment", "v": "second_moment", "vhat": "largest_moment"}
 
 
 def _is_schedule(value):
     return callable(value) and not accepts(value)
+
+
+def _checked(key, name, value):
+    """A hyperparameter as a float if TensorFlow has it in single precision, else as an np.float64."""
+    number = _CHECKS[key](name, as_number(value))
+    # It converts Python's numbers to that, and leaves arrays and tensors in theirs.
+    is_python_number = isinstance(value, numbers.Number) and not isinstance(value, np.generic)
+    is_single = is_python_number or getattr(value, "dtype", None) == np.float32
+    return number if is_single else np.float64(number)
 
 
 def _hyper(name, text):
@@ -61,6 +73,18 @@ def _hyper(name, text):
         self._set_hyper(name, value)
 
     return property(get, set_, doc=text)
+
+
+def _decay(name, text):
+    """A property that reads a hyperparameter, and warns when it is set."""
+
+    def set_(self, value):
+        warnings.warn(
+            f"decay={value!r} is ignored, as by TensorFlow, which reads it only when the optimizer is made",
+            stacklevel=2,
+        )
+
+    return property(lambda self: self._number(name), set_, doc=text)
 
 
 def _clip(name, text):
@@ -120,14 +144,20 @@ class _OptimizerV2:
         if "lr" in kwargs:
             warnings.warn("lr is deprecated: use learning_rate", stacklevel=3)
             rate = kwargs["lr"]
-            hyper = {**hyper, "learning_rate": rate if callable(rate) else nonnegative_finite("lr", rate)}
+            if not callable(rate):
+                _checked("learning_rate", "lr", rate)
+            hyper = {**hyper, "learning_rate": rate}
         self._name = name or type(self).__name__.lower()
         self._scalar_dtype = checked_scalar_dtype(scalar_dtype, ("float64",))
         self._dialect = dialect if self._scalar_dtype is None else exact(dialect)
+        self._iterations = None
+        self._momentum_cache = None
+        self._variables = Variables()
+        self._slots = {}  # keys are a slot's name and a state, in the order of their making; values are None
         self._hypers = {}
         for key, value in hyper.items():
             self._set_hyper(key, value)
-        self.epsilon = epsilon
+        self.epsilon = EPSILON if epsilon is None else _CHECKS["epsilon"]("epsilon", as_number(epsilon)) or EPSILON
         self.gradient_aggregator = gradient_aggregator
         self.gradient_transformers = list(gradient_transformers or ())
         for key in ("clipnorm", "global_clipnorm", "clipvalue"):
@@ -136,12 +166,8 @@ class _OptimizerV2:
             raise ValueError(
                 f"clipnorm={self.clipnorm!r} and global_clipnorm={self.global_clipnorm!r}: one of them must be None"
             )
-        self._iterations = None
-        self._momentum_cache = None
-        self._variables = Variables()
-        self._slots = {}  # keys are a slot's name and a state, in the order of their making; values are None
 
-    learning_rate = _hyper("learning_rate", "Learning rate, a finite number >= 0 or a function.")
+    learning_rate = _hyper("learning_rate", "Learning rate, a finite number >= 0 or a tensor of one, or a function.")
     lr = _hyper("learning_rate", "Short for `learning_rate`.")
     beta_1 = _hyper("beta_1", "Decay rate of the first moment, in [0, 1), or a function without arguments.")
     beta_2 = _hyper("beta_2", "Decay rate of the second moment, in [0, 1), or a function without arguments.")
@@ -151,12 +177,12 @@ class _OptimizerV2:
 
     @property
     def epsilon(self) -> float:
-        """Added to the root of the second moment; set to 0 or None, it becomes 1e-7."""
+        """Added to the root of the second moment, a finite number >= 0."""
         return self._epsilon
 
     @epsilon.setter
-    def epsilon(self, value: float | None):
-        self._epsilon = nonnegative_finite("epsilon", EPSILON if value is None else value) or EPSILON
+    def epsilon(self, value: float):
+        self._epsilon = _CHECKS["epsilon"]("epsilon", as_number(value))
 
     @property
     def iterations(self) -> np.ndarray:
@@ -323,31 +349,51 @@ class _OptimizerV2:
     def get_config(self) -> dict:
         """What `from_config` makes the same optimizer of, without its state.
 
-        A schedule is handed on as it is; of a function without arguments, what it returns now.
+        A schedule of `nadam_numba.schedules` is written as TensorFlow writes its own, any other handed on as it is; of
+        a function without arguments, or a tensor, the number it gives now.
         """
         clips = {key: getattr(self, key) for key in ("clipnorm", "clipvalue", "global_clipnorm")}
         config = {"name": self._name, **{key: value for key, value in clips.items() if value is not None}}
-        config |= {key: self._number(key) for key in self._hypers} | {"epsilon": self._epsilon}
+        config |= {key: schedule_as_data(self._number(key)) for key in self._hypers} | {"epsilon": self._epsilon}
         return config if self._scalar_dtype is None else config | {"scalar_dtype": self._scalar_dtype}
 
     @classmethod
-    def from_config(cls, config: Mapping, custom_objects: None = None) -> "_OptimizerV2":
+    def from_config(cls, config: Mapping, custom_objects: Mapping | None = None) -> "_OptimizerV2":
         """An optimizer from a dict that `get_config` returned, here or in TensorFlow; "lr" is accepted, too.
 
         Parameters
         ----------
         config : dict
-        custom_objects : None, optional
-            Ignored: a schedule in `config` is a function already.
+        custom_objects : dict, optional
+            Classes of schedules by name, in place of those of `nadam_numba.schedules`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in the class; or if the learning rate is a schedule that is not known.
+
+        Examples
+        --------
+        >>> from nadam_numba import schedules
+        >>> from nadam_numba.compat import tf_legacy
+        >>> optimizer = tf_legacy.Adam(schedules.cosine_decay(0.1, decay_steps=100))
+        >>> config = optimizer.get_config()
+        >>> config["learning_rate"]["class_name"]
+        'CosineDecay'
+        >>> tf_legacy.Adam.from_config(config).learning_rate == optimizer.learning_rate
+        True
         """
         config = dict(config)
         if "lr" in config:
             config["learning_rate"] = config.pop("lr")
+        if isinstance(config.get("learning_rate"), Mapping):
+            config["learning_rate"] = schedule_from_data(config["learning_rate"], custom_objects or {})
         return cls(**config)
 
     def __repr__(self) -> str:
         count = 0 if self._iterations is None else int(self._iterations)
-        settings = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        config = self.get_config() | {"learning_rate": self._number("learning_rate")}
+        settings = ", ".join(f"{key}={value!r}" for key, value in config.items())
         return f"{type(self).__name__}({len(self._variables.states)} arrays, {settings}, iterations={count})"
 
     def _apply(self, pairs, is_aggregated):
@@ -409,14 +455,24 @@ class _OptimizerV2:
                 f"{key}={value!r}: the {type(self).__name__} optimizer takes a number, or a function without "
                 f"arguments, for its {key.replace('_', ' ')}"
             )
-        self._hypers[key] = value if callable(value) else _CHECKS[key](key, value)
+        if not (callable(value) and key in _MAY_BE_FUNCTIONS):
+            number = _checked(key, key, value)
+            is_tensor = not isinstance(value, (numbers.Number, np.generic, np.ndarray))
+            value = value if is_tensor else self._as_before(key, number)
+        self._hypers[key] = value
+
+    def _as_before(self, key, number):
+        """`number`, in the precision of the one that it takes the place of, if TensorFlow has made that a variable."""
+        previous = self._hypers.get(key)
+        is_variable = self._iterations is not None and isinstance(previous, float)
+        return type(previous)(number) if is_variable else number
 
     def _number(self, key):
-        """A hyperparameter as the user reads it: what a function returns, but a schedule as it is."""
+        """A hyperparameter as the user reads it: what a function returns or a tensor holds, but a schedule as it is."""
         value = self._hypers[key]
-        if not callable(value) or _is_schedule(value):
+        if isinstance(value, float) or _is_schedule(value):
             return value
-        return _CHECKS[key](f"{key}()", value())
+        return _checked(key, f"{key}()", value()) if callable(value) else _checked(key, key, value)
 
     def _hyperparameters(self):
         return Hyperparameters(
@@ -428,17 +484,15 @@ class _OptimizerV2:
         )
 
     def _learning_rate(self):
-        value = self._hypers["learning_rate"]
-        if not callable(value):
-            return self._rounded(value)
-        step = 0 if self._iterations is None else int(self._iterations)
-        rate = value(step) if _is_schedule(value) else value()
-        number = nonnegative_finite(f"learning_rate({step})", rate)
-        # As TensorFlow converts them: Python's floats to single precision, NumPy's not.
-        return number if isinstance(rate, np.generic) else self._rounded(number)
+        value = self._number("learning_rate")
+        if callable(value):
+            step = 0 if self._iterations is None else int(self._iterations)
+            value = _checked("learning_rate", f"learning_rate({step})", value(step))
+        return self._rounded(value)
 
     def _rounded(self, number):
-        return float(np.float32(number)) if self._scalar_dtype is None else number
+        is_kept = self._scalar_dtype is not None or isinstance(number, np.float64)
+        return float(number if is_kept else np.float32(number))
 
 
 class Nadam(_OptimizerV2):
@@ -447,17 +501,19 @@ class Nadam(_OptimizerV2):
     Parameters
     ----------
     learning_rate : float or callable, optional
-        A finite number >= 0, or a function without arguments that returns one. Schedules are refused, as by TensorFlow.
+        A finite number >= 0, an array or tensor without dimensions that holds one, or a function without arguments that
+        returns either. Schedules are refused, as by TensorFlow.
     beta_1, beta_2 : float or callable, optional
         Decay rates of the first and second moment of the gradients, in [0, 1), or functions without arguments.
     epsilon : float, optional
-        Added to the root of the second moment, finite and >= 0; None and 0 become 1e-7.
+        Added to the root of the second moment, finite and >= 0; None and 0 become 1e-7. It may be set to 0 later.
     name : str, optional
         Part of `get_config`, and of nothing else.
     schedule_decay : float, optional
         Speed at which the momentum coefficient grows from ``beta_1 / 2`` to `beta_1`, >= 0.
     scalar_dtype : {None, "float64"}, optional
-        None rounds the learning rate and the decay rates to single precision, as TensorFlow does; "float64" does not.
+        None rounds the decay rates to single precision, and the learning rate if it is a Python number, as TensorFlow
+        does; "float64" does not.
     **kwargs
         ``clipvalue``, then ``clipnorm`` or ``global_clipnorm``: numbers >= 0 that the elements, norms, or common norm
         of the gradients are clipped to. ``gradient_aggregator``: a function from a list of pairs (gradient, array) to
@@ -518,25 +574,25 @@ class Nadam(_OptimizerV2):
         }
         super().__init__(hyper, epsilon, name, TF_LEGACY_NADAM, scalar_dtype, **kwargs)
 
-    schedule_decay = _hyper("schedule_decay", "Speed of the momentum schedule, >= 0, or a function without arguments.")
-    decay = _hyper("schedule_decay", "What TensorFlow calls `schedule_decay` once the optimizer is made.")
+    schedule_decay = _hyper("schedule_decay", "Speed of the momentum schedule, a number >= 0.")
+    decay = _decay("schedule_decay", "What TensorFlow calls `schedule_decay` once the optimizer is made, read-only.")
 
     @classmethod
-    def from_config(cls, config: Mapping, custom_objects: None = None) -> "Nadam":
+    def from_config(cls, config: Mapping, custom_objects: Mapping | None = None) -> "Nadam":
         """An optimizer from a dict that `get_config` returned, here or in TensorFlow.
 
         Parameters
         ----------
         config : dict
             "lr" may stand for "learning_rate", and "decay", as in TensorFlow, for "schedule_decay".
-        custom_objects : None, optional
-            Ignored.
+        custom_objects : dict, optional
+            Of no use, as schedules are refused.
         """
         config = dict(config)
         if "decay" in config:
             decay = config.pop("decay")
             config.setdefault("schedule_decay", decay)
-        return super().from_config(config)
+        return super().from_config(config, custom_objects)
 
     def _apply_nothing(self):
         raise IndexError("grads_and_vars=[]: at least one pair (gradient, array) is needed")
@@ -557,20 +613,21 @@ class Adam(_OptimizerV2):
     Parameters
     ----------
     learning_rate : float or callable, optional
-        A finite number >= 0; a function without arguments that returns one; or a schedule, a function of the number of
-        steps already made (see `nadam_numba.schedules`).
+        A finite number >= 0; an array or tensor without dimensions that holds one; a function without arguments that
+        returns either; or a schedule, which does so for the number of steps already made: one of
+        `nadam_numba.schedules`, of TensorFlow, or any other function.
     beta_1, beta_2 : float or callable, optional
         Decay rates of the first and second moment of the gradients, in [0, 1), or functions without arguments.
     epsilon : float, optional
         Added to the root of the second moment before its bias is corrected ("epsilon hat"), finite and >= 0; None and 0
-        become 1e-7.
+        become 1e-7. It may be set to 0 later.
     amsgrad : bool, optional
         Divide by the root of the largest second moment so far.
     name : str, optional
         Part of `get_config`, and of nothing else.
     scalar_dtype : {None, "float64"}, optional
-        None rounds learning rate, its decay, and the decay rates to single precision, as TensorFlow does; "float64"
-        does not.
+        None rounds the decay rates to single precision, and the learning rate and its decay if they are Python numbers,
+        as TensorFlow does; "float64" does not.
     **kwargs
         ``decay``: a number >= 0; the learning rate is divided by ``1 + decay * iterations``. ``clipvalue``, then
         ``clipnorm`` or ``global_clipnorm``: numbers >= 0 that the elements, norms, or common norm of the gradients are
@@ -631,7 +688,7 @@ class Adam(_OptimizerV2):
         super().__init__(hyper, epsilon, name, TF_LEGACY_ADAM, scalar_dtype, **kwargs)
         self._amsgrad = true_or_false("amsgrad", amsgrad)
 
-    decay = _hyper("decay", "What makes the learning rate fall, a number >= 0 or a function without arguments.")
+    decay = _decay("decay", "What makes the learning rate fall, read-only.")
 
     @property
     def amsgrad(self) -> bool:

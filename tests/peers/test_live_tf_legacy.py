@@ -182,3 +182,88 @@ def test_variables_that_come_late_share_the_weights_order():
     assert [w.shape for w in mine.get_weights()] == [w.shape for w in theirs.get_weights()]
     for weight, other in zip(mine.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(weight, other, rtol=1e-14, atol=1e-15)
+
+
+RATES = {
+    "number": lambda: 0.1,
+    "float32": lambda: np.float32(0.1),
+    "float64": lambda: np.float64(0.1),
+    "array": lambda: np.array(0.1),
+    "tensor": lambda: tf.constant(0.1),
+    "double tensor": lambda: tf.constant(0.1, tf.float64),
+    "integer tensor": lambda: tf.constant(1),
+    "double variable": lambda: tf.Variable(0.1, dtype=tf.float64),
+}
+
+
+def _points(optimizer, rate, convert, between=lambda made: None):
+    """An array after each of some steps; `convert` makes a variable of it, or leaves it."""
+    made = optimizer(rate)
+    variable = convert(np.array([1.0, -2.0]))
+    points = []
+    for gradient in np.random.default_rng(0).standard_normal((6, 2)):
+        made.apply_gradients([(gradient if convert is np.array else tf.constant(gradient), variable)])
+        between(made)
+        points.append(np.asarray(variable).copy())
+    return points
+
+
+def _assert_same(optimizer, make_rate, **options):
+    mine = _points(getattr(tf_legacy, optimizer), make_rate(), np.array, **options)
+    theirs = _points(real(optimizer), make_rate(), tf.Variable, **options)
+    np.testing.assert_allclose(mine, theirs, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("optimizer", ["Nadam", "Adam"])
+@pytest.mark.parametrize("name", RATES)
+def test_rates_of_any_kind(optimizer, name):
+    make = RATES[name]
+    _assert_same(optimizer, make)
+    _assert_same(optimizer, lambda: make)
+    if name != "double variable":  # to which TensorFlow assigns what is set
+        for later in (0.3, np.float64(0.3)):
+            _assert_same(optimizer, make, between=lambda made, later=later: setattr(made, "lr", later))
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_schedules_of_any_kind(name):
+    class Schedule(real_tf_legacy.tf_keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return RATES[name]()
+
+    _assert_same("Adam", Schedule)
+
+
+def test_schedules_of_tensorflow():
+    kinds = real_tf_legacy.tf_keras.optimizers.schedules
+    for make in (
+        lambda: kinds.ExponentialDecay(0.1, 3, 0.5),
+        lambda: kinds.InverseTimeDecay(0.1, 3, 0.5),
+        lambda: kinds.PolynomialDecay(0.1, 4),
+        lambda: kinds.PiecewiseConstantDecay([1, 3], [0.1, 0.01, 0.001]),
+        lambda: kinds.CosineDecay(0.1, 4),
+        lambda: kinds.CosineDecayRestarts(0.1, 2),
+    ):
+        _assert_same("Adam", make)
+        config = real("Adam")(make()).get_config()
+        mine = tf_legacy.Adam.from_config(config)
+        theirs = real("Adam").from_config(mine.get_config())
+        assert type(theirs.learning_rate) is type(make())
+        for step in range(6):
+            assert mine.learning_rate(step) == pytest.approx(float(make()(step)), rel=1e-6)
+            assert float(theirs.learning_rate(step)) == float(make()(step))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decay"), [("Nadam", {"schedule_decay": 0.2}), ("Adam", {"decay": 0.2}), ("Adam", {})]
+)
+def test_decay_and_epsilon_that_are_set_later(optimizer, decay):
+    def change(made):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "decay=0.5 is ignored", UserWarning)
+            made.decay = 0.5
+        made.epsilon = 0.0
+
+    mine = _points(lambda rate: getattr(tf_legacy, optimizer)(rate, **decay), 0.1, np.array, change)
+    theirs = _points(lambda rate: real(optimizer)(rate, **decay), 0.1, tf.Variable, change)
+    np.testing.assert_allclose(mine, theirs, rtol=1e-14, atol=1e-15)
