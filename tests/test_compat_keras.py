@@ -220,7 +220,7 @@ def test_rows_with_loss_scale_and_clipping():
 
 
 def test_sparse_matrix_is_as_dense():
-    matrix = scipy.sparse.random_array((6, 3), density=0.4, rng=np.random.default_rng(0), dtype=np.float64)
+    matrix = scipy.sparse.random(6, 3, density=0.4, random_state=0, dtype=np.float64)
     sparse, dense = np.ones((6, 3)), np.ones((6, 3))
     Nadam().apply([matrix.tocsr()], [sparse])
     Nadam().apply([matrix.toarray()], [dense])

@@ -43,6 +43,11 @@ def deviation_from_record(record, steps):
     return tuple(max(column) for column in zip(*(deviation(*pair) for pair in pairs), strict=True))
 
 
+def has_power_of_single_precision(case):
+    """Whether optax took a float32 power of XLA that NumPy's can differ from in the last digit."""
+    return case["peer"] == "optax" and "exponential_decay" in str(case["options"].get("learning_rate"))
+
+
 def has_cosine_of_single_precision(case):
     """Whether Keras took a float32 cosine of a library that NumPy's differs from in the last digit."""
     rate = case["options"].get("learning_rate")
