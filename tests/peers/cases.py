@@ -22,9 +22,13 @@ A case is a dict that survives JSON:
 """
 # ruff: noqa: B905 - zip has no strict in Python 3.7
 
+import os
 from collections import namedtuple
 
 import numpy as np
+
+# How many random combinations of options the live tests try for each peer.
+COMBINATIONS = int(os.environ.get("COMBINATIONS", "50"))
 
 INF = float("inf")
 

@@ -24,7 +24,6 @@ from nadam_numba import schedules  # noqa: E402
 from nadam_numba.compat.keras import Nadam  # noqa: E402
 
 BACKENDS = [name for name in ("tensorflow", "jax", "torch") if importlib.util.find_spec(name)]
-RANDOM_CASES = 50
 RESUMED = {
     "name": "resumed",
     "problem": "dense",
@@ -43,7 +42,7 @@ RESUMED = {
 
 def all_cases(backend):
     peer = "keras_" + backend
-    return cases.single_cases(peer) + [cases.random_case(peer, seed) for seed in range(RANDOM_CASES)]
+    return cases.single_cases(peer) + [cases.random_case(peer, seed) for seed in range(cases.COMBINATIONS)]
 
 
 def resumed_case(backend):

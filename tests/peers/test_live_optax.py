@@ -17,7 +17,7 @@ import real_optax
 from nadam_numba.compat import optax as ours
 
 SINGLE = cases.single_cases("optax")
-RANDOM = [cases.random_case("optax", seed) for seed in range(50)]
+RANDOM = [cases.random_case("optax", seed) for seed in range(cases.COMBINATIONS)]
 ALL = pytest.mark.parametrize("case", SINGLE + RANDOM, ids=lambda case: case["name"])
 Pair = collections.namedtuple("Pair", "first second")
 

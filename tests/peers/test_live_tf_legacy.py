@@ -17,7 +17,7 @@ from nadam_numba.compat import tf_legacy
 
 OURS = {"tf_legacy_nadam": tf_legacy.Nadam, "tf_legacy_adam": tf_legacy.Adam}
 CASES = [case for peer in OURS for case in cases.single_cases(peer)]
-CASES += [cases.random_case(peer, seed) for peer in OURS for seed in range(50)]
+CASES += [cases.random_case(peer, seed) for peer in OURS for seed in range(cases.COMBINATIONS)]
 SCHEDULES = {
     "constant": lambda rate: lambda: rate,
     # Keras computes its schedules in single precision: they are not what is compared here.

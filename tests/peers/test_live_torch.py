@@ -22,7 +22,7 @@ import real_torch  # noqa: E402
 from nadam_numba.compat.torch import NAdam, Parameter, as_tensors  # noqa: E402
 
 STEPS = 20 if os.environ.get("NUMBA_DISABLE_JIT") == "1" else 200
-CASES = cases.single_cases("torch") + [cases.random_case("torch", seed) for seed in range(50)]
+CASES = cases.single_cases("torch") + [cases.random_case("torch", seed) for seed in range(cases.COMBINATIONS)]
 NAMES = [case["name"] for case in CASES]
 
 
