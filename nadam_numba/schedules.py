@@ -7,6 +7,7 @@ with ``@njit``, are evaluated by compiled code for many steps at once.
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -926,25 +927,10 @@ def _fill(rates, first, numbers):
     return rates.size
 
 
+@functools.cache
 def _kernel(formula):
-    """Compile `_fill` for a formula, which is bound: a kernel that takes functions cannot be cached."""
+    """`_fill` for a formula, which is bound: a kernel that takes functions cannot be cached on disk."""
     return jit.kernel(_fill, _formula=jit.scalar(formula))
-
-
-_KERNELS = {
-    formula: _kernel(formula)
-    for formula in (
-        _constant,
-        _exponential_decay,
-        _inverse_time_decay,
-        _polynomial_decay,
-        _piecewise_constant,
-        _cosine_decay,
-        _cosine_decay_restarts,
-        _one_cycle,
-        _linear_warmup,
-    )
-}
 
 
 def _fill_by_calling(schedule, rates, first):
@@ -993,7 +979,7 @@ def _formula_rates(formula, numbers, steps):
     values = np.empty(len(steps))
     numbers = tuple(np.array(number) if isinstance(number, tuple) else number for number in numbers)
     try:
-        count = _KERNELS[formula](values, steps.start, numbers)
+        count = _kernel(formula)(values, steps.start, numbers)
     except OverflowError:  # uncompiled, where compiled code has an infinite rate
         count = 0
     return values[:count]
