@@ -1,7 +1,8 @@
-"""The user's objective in the one form the loop calls: ``evaluate(fun, jac, args, x, gradient) -> value``.
+"""The user's objective in the one form the loops call: ``evaluate(fun, jac, args, x, gradient, limit)``.
 
-Each ``evaluate`` function below serves Python objectives as it stands and ``@njit`` objectives compiled. It hands the
-user a fresh copy of x at every call and overwrites `gradient`.
+It returns the value and whether it has overwritten `gradient`, which it does if the value is at most `limit`. Each
+``evaluate`` function below serves Python objectives as it stands and ``@njit`` objectives compiled. It hands the user
+a fresh copy of x at every call.
 """
 
 from collections.abc import Callable
@@ -18,12 +19,13 @@ class Objective(NamedTuple):
     evaluate: Callable
     fun: Callable
     jac: Callable | None
-    compiled: tuple | None  # (evaluate, fun, jac) for the compiled loop
+    args: tuple
+    compiled: tuple | None  # (evaluate, fun, jac, args) for compiled loops
     has_exact_gradient: bool  # the user's own, not a difference
-    calls_per_evaluation: int  # of fun
+    values_per_gradient: int  # calls of fun that a gradient takes by itself
 
 
-def make_objective(fun, jac, x):
+def make_objective(fun, jac, args, x, *, lower=None, upper=None, relative_step=None, workers=None):
     """Choose the way to evaluate `fun` and its gradient at points of the size and dtype of `x`.
 
     Raises
@@ -36,40 +38,44 @@ def make_objective(fun, jac, x):
     if not callable(fun):
         raise TypeError(f"fun={fun!r} is a {type(fun).__name__}: it must be callable")
     if callable(jac):
-        evaluate, exact, calls = evaluate_separately, True, 1
+        evaluate, exact, calls = evaluate_separately, True, 0
         python_fun, python_jac = _checked_value(fun), _checked_gradient(jac, x)
     elif jac is True:
-        evaluate, exact, calls = evaluate_pair, True, 1
+        evaluate, exact, calls = evaluate_pair, True, 0
         python_fun, python_jac = _checked_pair(fun, x), None
     elif jac is None or jac is False or (isinstance(jac, str) and jac == "2-point"):
-        evaluate, exact, calls = evaluate_forward_difference, False, 1 + x.size
+        evaluate, exact, calls = evaluate_forward_difference, False, x.size
         python_fun, python_jac = _checked_value(fun), None
     else:
         raise ValueError(f"jac={jac!r}: it must be callable, True (fun returns value and gradient), None or '2-point'")
     jac = jac if callable(jac) else None
     is_compiled = jit.is_compiled(fun) and (jac is None or jit.is_compiled(jac))
-    compiled = (_COMPILED[evaluate], fun, jac) if is_compiled else None
-    return Objective(evaluate, python_fun, python_jac, compiled, exact, calls)
+    compiled = (_COMPILED[evaluate], fun, jac, args) if is_compiled else None
+    return Objective(evaluate, python_fun, python_jac, args, compiled, exact, calls)
 
 
-def evaluate_pair(fun, jac, args, x, gradient):
+def evaluate_pair(fun, jac, args, x, gradient, limit):
     """``fun`` returns value and gradient."""
     pair = fun(x.copy(), *args)
     _store_gradient(gradient, pair[1])
-    return 1.0 * pair[0]
+    return 1.0 * pair[0], True
 
 
-def evaluate_separately(fun, jac, args, x, gradient):
+def evaluate_separately(fun, jac, args, x, gradient, limit):
     """``jac`` returns the gradient."""
     value = 1.0 * fun(x.copy(), *args)
+    if not value <= limit:
+        return value, False
     _store_gradient(gradient, jac(x.copy(), *args))
-    return value
+    return value, True
 
 
-def evaluate_forward_difference(fun, jac, args, x, gradient):
+def evaluate_forward_difference(fun, jac, args, x, gradient, limit):
     """The gradient by forward differences, with SciPy's relative step: sqrt(eps) of the dtype of x."""
     # The factor 1.0 makes float64 of whatever type of number the objective returns.
     value = 1.0 * fun(x.copy(), *args)
+    if not value <= limit:
+        return value, False
     relative_step = np.sqrt(np.float64(np.finfo(x.dtype).eps))
     for i in range(x.size):
         start = np.float64(x[i])
@@ -78,7 +84,7 @@ def evaluate_forward_difference(fun, jac, args, x, gradient):
         point[i] = start + step if start >= 0.0 else start - step
         exact_step = np.float64(point[i]) - start
         gradient[i] = (1.0 * fun(point, *args) - value) / exact_step
-    return value
+    return value, True
 
 
 def _store_gradient(gradient, derivative):
