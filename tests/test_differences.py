@@ -66,8 +66,8 @@ def test_gradients_are_scipys(scheme, relative_step):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_python_and_the_compiled_gradient_are_the_same(scheme):
-    for dtype in (np.float32, np.float64):
-        found = gradients(make_objective(compiled_smooth, scheme, (2.0,), START.astype(dtype)), START.astype(dtype))
+    for x in (START, START.clip(-30.0, 30.0).astype(np.float32)):
+        found = gradients(make_objective(compiled_smooth, scheme, (2.0,), x), x)
         for gradient in found[1:]:
             np.testing.assert_array_equal(gradient, found[0], strict=True)
 

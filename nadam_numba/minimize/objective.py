@@ -179,7 +179,8 @@ def _with_differences(functions, jac, args, x, lower, upper, relative_step, work
     is_complex = scheme == "cs"
     evaluate, values_per_variable = _DIFFERENCES[scheme]
     data = make_differences(x, lower, upper, relative_step)
-    fun = functools.partial(_value_or_complex_of if is_complex else _value_of, functions.fun)
+    python_fun = functools.partial(_typed, functions.fun) if jit.is_compiled(functions.fun) else functions.fun
+    fun = functools.partial(_value_or_complex_of if is_complex else _value_of, python_fun)
     exact, values_per_gradient = False, values_per_variable * data.free.size
     if functions.compiled and not callable(workers):
         user_fun, _, user_args = functions.compiled
@@ -271,6 +272,14 @@ _COMPILED = {
 
 def _value_of(fun, x, *args):
     return checked_value(fun(x, *args))
+
+
+def _typed(fun, x, *args):
+    """What a compiled function returns, a float32 as such: to Python it comes as a float, which takes smaller steps."""
+    returned = fun(x, *args)
+    overload = fun.overloads.get(tuple(map(numba.typeof, (x, *args)))) if isinstance(returned, float) else None
+    is_single = overload is not None and overload.signature.return_type == numba.types.float32
+    return np.float32(returned) if is_single else returned
 
 
 def _timed(durations, value_of, x, *args):
