@@ -60,9 +60,9 @@ def kernel(function, *source_modules, parallel=False, **bound):
     return dispatcher
 
 
-def driver(function):
-    """Compile a loop that calls the user's functions."""
-    return numba.njit(function)
+def driver(function, parallel=False):
+    """Compile a loop that calls the user's functions; its ``prange`` loops become threads if `parallel`."""
+    return numba.njit(parallel=True)(function) if parallel else numba.njit(function)
 
 
 def is_compiled(function):
@@ -76,6 +76,26 @@ def use_threads(size):
         return False
     layer = _safe_threading_layer()
     return layer is not None and size >= PARALLEL_CROSSOVER[layer] and numba.get_num_threads() > 1
+
+
+def threads_for_user_code(function, requested=None):
+    """How many threads may call the user's compiled `function` at once; 1 where several could abort the process.
+
+    Parameters
+    ----------
+    function : dispatcher
+    requested : int, optional
+        -1 means all cores. By default, as many as Numba's loops take now.
+    """
+    layer = _safe_threading_layer()
+    # The workqueue layer aborts on a loop inside a loop. Whether a function that `function` calls has one is not to be
+    # seen, so that there threads are used only on demand.
+    is_nested = function.targetoptions.get("parallel", False)
+    if layer is None or (layer == "workqueue" and (requested is None or is_nested)):
+        return 1
+    if requested is None:
+        return numba.get_num_threads()
+    return numba.config.NUMBA_NUM_THREADS if requested == -1 else min(requested, numba.config.NUMBA_NUM_THREADS)
 
 
 def _was_forked():

@@ -1,7 +1,6 @@
 """The functions `minimize` and `nadam`: what they accept, and the run from x0 to the result."""
 
 import contextlib
-import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from nadam_numba.hyperparameters import true_or_false
 from nadam_numba.minimize import textbook
 from nadam_numba.minimize.bounds import clip, make_bounds
 from nadam_numba.minimize.callback import make_callback
-from nadam_numba.minimize.objective import make_objective
+from nadam_numba.minimize.objective import make_objective, with_threads_if_slow
 from nadam_numba.minimize.options import METHODS, make_hyperparameters, make_options
 from nadam_numba.minimize.polish import polish
 from nadam_numba.minimize.result import Stop, make_fixed_result, make_result
@@ -247,18 +246,30 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
     )
     if options.gtol is None:
         options = options._replace(gtol=_default_gtol(x.dtype, objective.has_exact_gradient))
+    with contextlib.closing(objective):
+        if lower is not None and x.size and np.all(lower == upper):
+            value, _ = _evaluate(objective, x, np.empty_like(x), -np.inf)
+            return make_fixed_result(x, value)
+        with progress_bar(method) if progress else contextlib.nullcontext() as show:
+            result = _run(objective, switches, options, x, lower, upper, callback, show, begin + options.max_time)
+    if lower is not None and not objective.has_exact_gradient:
+        result.jac[lower == upper] = np.nan
+    if options.disp:
+        _print(result)
+    return result
 
-    evaluate = functools.partial(objective.evaluate, objective.fun, objective.jac, objective.args)
+
+def _run(objective, switches, options, x, lower, upper, callback, show, deadline):
+    """The result of the run that starts at `x`."""
     gradient = np.full_like(x, np.nan)
-    if lower is not None and x.size and np.all(lower == upper):
-        value, _ = evaluate(x, gradient, -np.inf)
-        return make_fixed_result(x, value)
-    # Nothing more is begun than can be ended.
+    # No gradient is begun that could not be ended.
     affords_gradient = 1 + objective.values_per_gradient <= options.maxfev
-    value, has_gradient = evaluate(x, gradient, np.inf if affords_gradient else -np.inf)
+    value, has_gradient = _evaluate(objective, x, gradient, np.inf if affords_gradient else -np.inf)
+    objective = with_threads_if_slow(objective)
 
-    is_auto = isinstance(options.learning_rate, str)
-    learning_rate = cosine_decay(0.1, max(options.maxiter, 1)) if is_auto else options.learning_rate
+    learning_rate = options.learning_rate
+    if isinstance(learning_rate, str):
+        learning_rate = cosine_decay(0.1, max(options.maxiter, 1))
     hyper = make_hyperparameters(switches, options, learning_rate)
     state, advance = textbook.prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, upper)
     if not affords_gradient and np.isfinite(value):
@@ -272,23 +283,22 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
         observers[-1].observe(state)
     if callback is not None:
         observers.append(callback_observer(callback, objective.values_per_gradient))
-    with progress_bar(method) if progress else contextlib.nullcontext() as show:
-        if progress:
-            observers.append(progress_observer(show))
-        stop = solve(state, advance, options.maxiter, begin + options.max_time, observers)
+    if show is not None:
+        observers.append(progress_observer(show))
+    stop = solve(state, advance, options.maxiter, deadline, observers)
 
     result = make_result(state, stop, objective.values_per_gradient)
     if options.polish:
-        polish(result, stop, objective, state, lower, upper, options.maxfev, begin + options.max_time)
-    if lower is not None and not objective.has_exact_gradient:
-        result.jac[lower == upper] = np.nan
+        polish(result, stop, objective, state, lower, upper, options.maxfev, deadline)
     if options.return_all:
         result.allvecs = points
     if options.history is not None:
         result.history = make_history(rows, state)
-    if options.disp:
-        _print(result)
     return result
+
+
+def _evaluate(objective, x, gradient, limit):
+    return objective.evaluate(objective.fun, objective.jac, objective.args, x, gradient, limit)
 
 
 def _start_vector(x0):
