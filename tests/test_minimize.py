@@ -525,15 +525,14 @@ def fun_of_shape(shape):
         ({"jac": np.zeros(2)}, ValueError, r"jac=array\(\[0., 0.\]\)"),
         ({"options": 5}, TypeError, "options=5"),
         ({"jac": fun_of_shape(3)}, ValueError, r"gradient of shape \(3,\)"),
-        ({"jac": fun_of_shape((1, 2))}, ValueError, r"gradient of shape \(1, 2\)"),
         ({"jac": fun_of_shape(())}, ValueError, r"gradient of shape \(1,\)"),
-        ({"jac": lambda x: np.ones(2) * 1j}, ValueError, "jac returned .* must return real numbers"),
+        ({"jac": lambda x: np.ones(2) * 1j}, TypeError, "jac returned .* must return real numbers"),
         ({"jac": lambda x: [[1.0], [1.0, 2.0]]}, ValueError, "jac returned .* must return real numbers"),
         ({"jac": True}, ValueError, "must return a value and a gradient"),
-        ({"fun": lambda x: x}, ValueError, "must return a real scalar"),
-        ({"fun": lambda x: None}, ValueError, "returned None"),
-        ({"fun": lambda x: 1j}, ValueError, "returned 1j"),
-        ({"fun": lambda x: "1"}, ValueError, "returned '1'"),
+        ({"fun": lambda x: x}, ValueError, "fun returned"),
+        ({"fun": lambda x: None}, TypeError, "returned None"),
+        ({"fun": lambda x: 1j}, TypeError, "returned 1j"),
+        ({"fun": lambda x: "1"}, TypeError, "returned '1'"),
         ({"fun": lambda x: 10**400}, ValueError, "fun returned 1000"),
         ({"callback": 3}, TypeError, "callback=3"),
         ({"options": {"learning_rate": -0.1}}, ValueError, "learning_rate=-0.1"),
@@ -566,8 +565,6 @@ def test_bad_arguments(arguments, error, message):
 
 
 @needs_compiler
-def test_compiled_functions_must_return_what_compiled_loops_can_take():
-    with pytest.raises(ValueError, match="is compiled and returned the array"):
-        minimize(njit(lambda x: x[:1]), [1.0])
+def test_compiled_gradients_must_be_arrays():
     with pytest.raises(TypeError, match="must be an array"):
         minimize(njit(lambda x: x[0]), [1.0], jac=njit(lambda x: (1.0,)))
