@@ -1,5 +1,6 @@
 """SciPy's global optimizers with `nadam` for their local searches."""
 
+import inspect
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,12 @@ from nadam_numba import minimize, nadam, schedules
 
 RATE = {"learning_rate": schedules.cosine_decay(0.05, 300), "maxiter": 300, "gtol": 1e-3}
 BOUNDS = [(-2.0, 2.0), (-1.5, 1.5)]
+# SciPy 1.15 renamed the argument.
+SEED = {"rng" if "rng" in inspect.signature(scipy.optimize.basinhopping).parameters else "seed": 1}
+takes_polish = pytest.mark.skipif(
+    "polish : {bool, callable}" not in scipy.optimize.differential_evolution.__doc__,
+    reason="this SciPy takes no function for polish",
+)
 WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 
 
@@ -37,7 +44,7 @@ def assert_minimum(result, atol=1e-3):
 @WRAPS
 def test_basinhopping(wrap):
     local = {"method": nadam, "jac": wrap(camel_gradient), "options": RATE, "bounds": BOUNDS}
-    result = scipy.optimize.basinhopping(wrap(camel), [1.5, 1.0], niter=8, minimizer_kwargs=local, rng=1)
+    result = scipy.optimize.basinhopping(wrap(camel), [1.5, 1.0], niter=8, minimizer_kwargs=local, **SEED)
     assert_minimum(result)
     assert result.minimization_failures == 0
     assert result.njev > 9
@@ -45,20 +52,20 @@ def test_basinhopping(wrap):
 
 def test_basinhopping_with_a_pair_and_honest_failures():
     local = {"method": nadam, "jac": True, "options": {**RATE, "maxiter": 2}}
-    result = scipy.optimize.basinhopping(camel_pair, [1.5, 1.0], niter=3, minimizer_kwargs=local, rng=1)
+    result = scipy.optimize.basinhopping(camel_pair, [1.5, 1.0], niter=3, minimizer_kwargs=local, **SEED)
     assert result.minimization_failures == 4
 
 
 def test_dual_annealing():
     local = {"method": nadam, "jac": camel_gradient, "options": RATE, "bounds": BOUNDS}
-    result = scipy.optimize.dual_annealing(camel, BOUNDS, maxiter=20, minimizer_kwargs=local, rng=1)
+    result = scipy.optimize.dual_annealing(camel, BOUNDS, maxiter=20, minimizer_kwargs=local, **SEED)
     assert_minimum(result)
     assert result.success
 
 
 def test_dual_annealing_with_differences():
     local = {"method": nadam, "options": RATE, "bounds": BOUNDS}
-    result = scipy.optimize.dual_annealing(camel, BOUNDS, maxiter=5, minimizer_kwargs=local, rng=1)
+    result = scipy.optimize.dual_annealing(camel, BOUNDS, maxiter=5, minimizer_kwargs=local, **SEED)
     assert_minimum(result)
 
 
@@ -87,6 +94,7 @@ POLISHES = {
 }
 
 
+@takes_polish
 @pytest.mark.parametrize("polish", POLISHES.values(), ids=POLISHES)
 def test_differential_evolution(polish):
     calls = []
@@ -96,7 +104,7 @@ def test_differential_evolution(polish):
         calls.append((x, polish(fun, x, **arguments)))
         return calls[-1][1]
 
-    result = scipy.optimize.differential_evolution(camel, BOUNDS, maxiter=8, tol=0.0, polish=watched, rng=1)
+    result = scipy.optimize.differential_evolution(camel, BOUNDS, maxiter=8, tol=0.0, polish=watched, **SEED)
     ((start, polished),) = calls
     assert polished.success
     assert polished.fun < camel(start)
@@ -105,18 +113,20 @@ def test_differential_evolution(polish):
     assert_minimum(result)
 
 
+@takes_polish
 def test_differential_evolution_ends_exactly_within():
     # The least value lies at a corner whose bounds are no round numbers.
     bounds = [(0.1 + 0.2, 1.0), (0.7, 1.1)]
     polish = partial(minimize, options=RATE)
-    arguments = {"maxiter": 3, "tol": 0.0, "rng": 1}
+    arguments = {"maxiter": 3, "tol": 0.0, **SEED}
     result = scipy.optimize.differential_evolution(lambda x: x[0] + x[1], bounds, polish=polish, **arguments)
     assert result.x.tolist() == [0.1 + 0.2, 0.7]
 
 
+@takes_polish
 def test_a_polish_that_runs_out_of_iterations_is_no_success():
     polish = partial(minimize, options={**RATE, "maxiter": 2})
-    arguments = {"maxiter": 3, "tol": 0.0, "rng": 1}
+    arguments = {"maxiter": 3, "tol": 0.0, **SEED}
     result = scipy.optimize.differential_evolution(camel, BOUNDS, polish=polish, **arguments)
     without = scipy.optimize.differential_evolution(camel, BOUNDS, polish=False, **arguments)
     np.testing.assert_array_equal(result.x, without.x)

@@ -1,6 +1,7 @@
 """The run around the loops: goes on in chunks, lets others look on in between, and finds the reason to end.
 
-What a loop offers is a pair, made by its function ``prepare``:
+What a loop offers is a pair, made by its function ``prepare(objective, hyper, options, x, value, gradient,
+has_gradient, lower, upper)``, as in `textbook`:
 
 - `state`, a NamedTuple as the module `state` describes it, which stands at the start point and is changed in place;
 - ``advance(iterations, evaluations)``, which goes on for at most so many further iterations, and returns soon after
@@ -12,6 +13,7 @@ An observer is a function of the state that is called when the number of iterati
 """
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +28,7 @@ _CHUNK_SECONDS = 0.05
 class Observer(NamedTuple):
     """A function of the state, and every how many iterations it wants to be called; None for now and then."""
 
-    observe: object
+    observe: Callable
     stride: int | None
 
 
