@@ -227,20 +227,17 @@ def test_gradient_is_projected_in_the_test(wrap):
 @WRAPS
 @pytest.mark.parametrize("jac", [None, "gradient", True])
 def test_all_variables_fixed(wrap, jac):
-    def pair(x, scale):
-        return scale * sphere_value(x), scale * sphere_slope(x)
+    bounds = [(2.0, 2.0), (-1.0, -1.0)]
 
-    def value(x, scale):
-        return scale * sphere_value(x)
+    def run(minimizer, wrap, method):
+        value, slope = wrap(sphere), wrap(sphere_gradient)
+        pair = wrap(lambda x, scale: (scale * value(x), scale * slope(x)))
+        fun = pair if jac is True else wrap(lambda x, scale: scale * value(x))
+        gradient = wrap(lambda x, scale: scale * slope(x)) if jac == "gradient" else jac
+        return minimizer(fun, [0.0, 0.0], args=(3.0,), jac=gradient, bounds=bounds, method=method)
 
-    def slope(x, scale):
-        return scale * sphere_slope(x)
-
-    sphere_value, sphere_slope = wrap(sphere), wrap(sphere_gradient)
-    fun, jac = (pair, True) if jac is True else (value, slope if jac else None)
-    bounds, arguments = [(2.0, 2.0), (-1.0, -1.0)], {"args": (3.0,)}
-    result = minimize(wrap(fun), [0.0, 0.0], jac=wrap(jac) if callable(jac) else jac, bounds=bounds, **arguments)
-    scipys = scipy.optimize.minimize(fun, [0.0, 0.0], jac=jac, bounds=bounds, method="L-BFGS-B", **arguments)
+    result = run(minimize, wrap, "nadam")
+    scipys = run(scipy.optimize.minimize, lambda f: f, "L-BFGS-B")
     assert set(result) == set(scipys) | {"status", "nit"}
     for field in scipys:
         np.testing.assert_array_equal(result[field], scipys[field])
