@@ -227,6 +227,10 @@ def test_arguments_of_any_types(wrap, jac):
         np.testing.assert_allclose(result, [3.0, 0.5, 1.0], rtol=1e-6)
 
 
+def test_functions_that_tell_no_signature_return_their_gradient():
+    assert make_objective(min, True, (), X).evaluate is objective_module.evaluate_pair
+
+
 @WRAPS
 def test_functions_that_write_the_gradient_take_arguments(wrap):
     def fun(x, g, center):
