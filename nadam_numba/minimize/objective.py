@@ -42,8 +42,8 @@ _SLOW_GRADIENT_SECONDS = 0.02
 class Objective(NamedTuple):
     """How to evaluate the user's functions from Python, and from compiled code if they are compiled themselves.
 
-    `evaluate`, `fun`, `jac`, `args` belong together, and so do the four of `compiled`, which is None where there is
-    compiled nothing. They may take only what the first evaluation, from Python, has let pass: it tells errors in plain
+    `evaluate`, `fun`, `jac`, `args` belong together, and so do the four of `compiled`, which is None where nothing
+    is compiled. They may take only what the first evaluation, from Python, has let pass: it tells errors in plain
     words. `jac` is a function, None, or the data of differences. `values_per_gradient` is the number of further calls
     of `fun` that each gradient takes. `close` ends the processes of `workers`. `durations` is told by calls from Python
     of a compiled `fun` whose differences may be better taken in threads: their number, and the seconds of the shortest.
