@@ -10,13 +10,14 @@ import numba
 import numpy as np
 import pytest
 import scipy.optimize
-from numba import carray, cfunc, njit
+from numba import carray, cfunc, njit, types
 from numba.extending import is_jitted
 from scipy import LowLevelCallable
 
+from nadam_numba import jit
 from nadam_numba.minimize import low_level
 from nadam_numba.minimize import objective as objective_module
-from nadam_numba.minimize.objective import make_objective
+from nadam_numba.minimize.objective import as_first_class, make_objective
 
 COMPILES = is_jitted(njit(lambda: 0))
 needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
@@ -119,9 +120,9 @@ def test_compiled_functions_that_return_arrays_of_one_element_or_rows():
     single, row = njit(lambda x: np.array([3.5 + x[0]])), njit(lambda x: x.copy().reshape(1, -1))
     assert_right(make_objective(single, row, (), X), 2, (5.0, X))
     for jac in (None, "cs"):
-        found = evaluations(make_objective(njit(lambda x: x[:1] * x[1]), jac, (), X))
+        found = evaluations(make_objective(njit(lambda x: x[1:2]), jac, (), X))
         for _, _, result in found:
-            np.testing.assert_allclose(result, [X[1], X[0], 0.0], atol=1e-7)
+            np.testing.assert_allclose(result, [0.0, 1.0, 0.0], atol=1e-7)
 
 
 @pytest.mark.parametrize("jac", [None, False, np.False_, "2-point", "3-point", "cs"])
@@ -224,6 +225,10 @@ def test_arguments_of_any_types(wrap, jac):
     for number, _, result in found:
         assert number == 3 * 0.25 - 1.0 + 2 * 0.0625
         np.testing.assert_allclose(result, [3.0, 0.5, 1.0], rtol=1e-6)
+
+
+def test_functions_that_tell_no_signature_return_their_gradient():
+    assert make_objective(min, True, (), X).evaluate is objective_module.evaluate_pair
 
 
 @WRAPS
@@ -385,6 +390,99 @@ def test_drivers_carry_no_flags_that_could_leak():
     plain = njit(lambda: 0).targetoptions
     for function in (*objective_module._COMPILED.values(), *low_level._COMPILED.values()):
         assert function.targetoptions == plain
+
+
+# One driver for all objectives of the same types
+
+_evaluate = None
+
+
+def descend(fun, jac, args, x, gradient, steps):
+    value = np.inf
+    for _ in range(steps):
+        value, _ = _evaluate(fun, jac, args, x, gradient, np.inf)
+        for i in range(x.size):
+            x[i] -= 1e-2 * gradient[i]
+    return value
+
+
+def first_class_driver(first_class):
+    vector = types.Array(types.float64, 1, "C")
+    arguments = (*first_class.types, vector, vector, types.int64)
+    return jit.first_class_driver(descend, arguments, _evaluate=first_class.evaluate)
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["pair", "in place", "separate", "2-point", "3-point"])
+def test_one_driver_serves_all_objectives_of_the_same_types(kind):
+    def make(scale):
+        value_of = njit(lambda x: scale * (x[0] * x[0] + x[1]))
+        gradient_of = njit(lambda x: scale * np.array([2.0 * x[0], 1.0, 0.0]))
+
+        def writes(x, g):
+            if x[0] > 5.0:
+                raise KeyError("mine")
+            g[:] = gradient_of(x)
+            return value_of(x)
+
+        fun, jac = {
+            "pair": (njit(lambda x: (value_of(x), gradient_of(x))), True),
+            "in place": (njit(writes), True),
+            "separate": (value_of, gradient_of),
+        }.get(kind, (value_of, kind))
+        return make_objective(fun, jac, (), X)
+
+    first = as_first_class(make(1.0), X)
+    driver = first_class_driver(first)
+    for scale in (1.0, 3.0):
+        objective = make(scale)
+        now = as_first_class(objective, X)
+        assert now.types == first.types
+        assert now.evaluate is first.evaluate
+        x, expected, result, python = X.copy(), X.copy(), np.zeros(3), np.zeros(3)
+        found = driver(now.fun, now.jac, now.args, x, result, 5)
+        for _ in range(5):
+            reached, _ = objective.evaluate(*objective[1:4], expected, python, np.inf)
+            expected -= 1e-2 * python
+        assert found == reached
+        np.testing.assert_array_equal(x, expected)
+        if kind == "in place":
+            with pytest.raises(KeyError, match="mine"):
+                driver(now.fun, now.jac, now.args, 10.0 * X, result, 1)
+    assert len(driver.signatures) == 1
+
+
+@needs_compiler
+def test_first_class_drivers_keep_the_users_flags():
+    fun = njit(lambda x: 1.0 / math.floor(x[0]))
+    first = as_first_class(make_objective(fun, None, (), X), X)
+    driver = first_class_driver(first)
+    assert driver.targetoptions == njit(lambda: 0).targetoptions
+    with pytest.raises(ZeroDivisionError):
+        driver(first.fun, first.jac, first.args, 0.1 * X, np.zeros(3), 1)
+    with pytest.raises(ZeroDivisionError):
+        fun(0.1 * X)
+
+
+@needs_compiler
+def test_what_has_no_first_class_form():
+    assert as_first_class(make_objective(value, gradient, (), X), X) is None
+    assert (
+        as_first_class(make_objective(njit(value), njit(gradient), (), X.astype(np.float32)), X.astype(np.float32))
+        is None
+    )
+    for fun, jac, args in [
+        (njit(lambda x, c: x[0] * c), None, (1.0,)),
+        (njit(lambda x: 1), None, ()),
+        (njit(lambda x: np.float32(x[0])), None, ()),
+        (njit(value), njit(lambda x: x[::1].reshape(1, -1)), ()),
+        (njit(pair), "2-point", ()),
+        (njit("float64(float64[:])")(value), None, ()),
+        (njit(lambda x: x[0]), "cs", ()),
+    ]:
+        assert as_first_class(make_objective(fun, jac, args, X), X) is None
+    declared = make_objective(njit("float64(float64[::1])")(value), None, (), X)
+    assert as_first_class(declared, X) is not None
 
 
 # Errors

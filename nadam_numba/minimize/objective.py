@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba.core.errors import TypingError
+from numba.core.errors import NumbaError, TypingError
 
 from nadam_numba import jit
 from nadam_numba.minimize import low_level
@@ -42,8 +42,8 @@ _SLOW_GRADIENT_SECONDS = 0.02
 class Objective(NamedTuple):
     """How to evaluate the user's functions from Python, and from compiled code if they are compiled themselves.
 
-    `evaluate`, `fun`, `jac`, `args` belong together, and so do the four of `compiled`, which is None where there is
-    compiled nothing. They may take only what the first evaluation, from Python, has let pass: it tells errors in plain
+    `evaluate`, `fun`, `jac`, `args` belong together, and so do the four of `compiled`, which is None where nothing
+    is compiled. They may take only what the first evaluation, from Python, has let pass: it tells errors in plain
     words. `jac` is a function, None, or the data of differences. `values_per_gradient` is the number of further calls
     of `fun` that each gradient takes. `close` ends the processes of `workers`. `durations` is told by calls from Python
     of a compiled `fun` whose differences may be better taken in threads: their number, and the seconds of the shortest.
@@ -221,6 +221,63 @@ def with_threads_if_slow(objective):
     return objective._replace(compiled=(evaluate, fun, data, args))
 
 
+class FirstClass(NamedTuple):
+    """An objective for drivers that are compiled once for all objectives of the same types.
+
+    `evaluate`, compiled, is what such a driver has bound to it; it is called with ``(fun, jac, args, ...)``, whose
+    types are `types`. `args` is empty.
+    """
+
+    evaluate: Callable
+    types: tuple
+    fun: Callable
+    jac: Any
+    args: tuple
+
+
+def as_first_class(objective, x):
+    """What to hand to a `jit.first_class_driver`, or None where only a driver of the objective's own will do.
+
+    That is where there are args, threads or complex steps, or the compiled functions do not return exactly float64 and
+    contiguous float64 arrays.
+    """
+    if objective.compiled is None or x.dtype != np.float64:
+        return None
+    evaluate, fun, jac, args = objective.compiled
+    fun_type, jac_type = _FIRST_CLASS_TYPES.get(objective.evaluate, (None, None))
+    if fun_type is None or args or isinstance(jac, DifferencesInThreads) or not _has_type(fun, fun_type):
+        return None
+    if jac_type is None:
+        jac_type = numba.typeof(jac)
+    elif not _has_type(jac, jac_type):
+        return None
+    return FirstClass(evaluate, (fun_type, jac_type, numba.typeof(args)), fun, jac, args)
+
+
+def _has_type(function, function_type):
+    """Whether the user's compiled function takes and returns exactly these types."""
+    arguments = function_type.signature.args
+    if arguments not in function.overloads:
+        try:
+            function.compile(arguments)
+        except (NumbaError, RuntimeError):  # RuntimeError: it has explicit signatures, of which this is none
+            return False
+    return function.overloads[arguments].signature.return_type == function_type.signature.return_type
+
+
+def _first_class_types():
+    number = numba.types.float64
+    vector = numba.types.Array(number, 1, "C")
+    value = numba.types.FunctionType(number(vector))
+    return {
+        evaluate_pair: (numba.types.FunctionType(numba.types.Tuple((number, vector))(vector)), None),
+        evaluate_in_place: (numba.types.FunctionType(number(vector, vector)), None),
+        evaluate_separately: (value, numba.types.FunctionType(vector(vector))),
+        evaluate_two_point: (value, None),
+        evaluate_three_point: (value, None),
+    }
+
+
 def evaluate_pair(fun, jac, args, x, gradient, limit):
     """``fun`` returns value and gradient."""
     pair = fun(x.copy(), *args)
@@ -251,6 +308,9 @@ _DIFFERENCES = {
     "3-point": (evaluate_three_point, 2),
     "cs": (evaluate_complex_step, 1),
 }
+
+# evaluate -> the types of its functions; None for a `jac` that is none.
+_FIRST_CLASS_TYPES = _first_class_types()
 
 # Compiled once for all objectives: the user's functions are arguments, so that these stay the same objects and a
 # second call with the same functions compiles nothing.

@@ -122,6 +122,8 @@ def checked_complex_value(returned):
 def checked_gradient(returned, x, name):
     """What a gradient function returned, as an array of the shape and dtype of `x`.
 
+    It is contiguous and writeable, for other arrays are of other types to Numba.
+
     Raises
     ------
     TypeError
@@ -129,11 +131,13 @@ def checked_gradient(returned, x, name):
     ValueError
         If its shape is not that of `x`, nor that of `x` as a row or a column.
     """
+    if type(returned) is np.ndarray and returned.dtype == x.dtype and returned.shape == x.shape:
+        return np.require(returned, requirements=("C", "W"))  # the common case, on the hot path of Python objectives
     array = np.atleast_1d(_real_array(name, returned))
     is_vector = array.size == x.size and sum(length != 1 for length in array.shape) <= 1
     if not is_vector:
         raise ValueError(f"{name} returned a gradient of shape {array.shape}: it must have the shape of x, {x.shape}")
-    return np.require(array.reshape(x.shape), dtype=x.dtype, requirements=("C",))
+    return np.require(array.reshape(x.shape), dtype=x.dtype, requirements=("C", "W"))
 
 
 def _real_array(name, returned):
