@@ -12,7 +12,7 @@ from problems import PROBLEMS
 from test_jit import run_python
 
 from nadam_numba import NAdam, minimize, schedules
-from nadam_numba.minimize import frontend, textbook
+from nadam_numba.minimize import run, textbook
 
 COMPILES = is_jitted(njit(lambda: 0))
 needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
@@ -649,7 +649,7 @@ def test_plateau_in_nadam_is_told_by_the_user():
 )
 @pytest.mark.parametrize("chunk_seconds", [0.0, math.inf], ids=["steps one by one", "long chunks"])
 def test_minimize_reports_the_value_after_each_step(plateau, dtype, chunk_seconds, monkeypatch):
-    monkeypatch.setattr(frontend, "_CHUNK_SECONDS", chunk_seconds)
+    monkeypatch.setattr(run, "_CHUNK_SECONDS", chunk_seconds)
     before = copy.deepcopy(plateau)
     p, told = PROBLEM.start.astype(dtype), copy.deepcopy(plateau)
     optimizer = NAdam(p, learning_rate=told)
