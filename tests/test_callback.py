@@ -82,7 +82,16 @@ def test_list_append_and_builtins_without_signature_are_of_the_old_style():
     points = []
     assert run(points.append, {**RATE, "maxiter": 3}).nit == len(points) == 3
     assert isinstance(points[0], np.ndarray)
-    assert run(id, {**RATE, "maxiter": 1}).nit == 1
+    assert run(max, {**RATE, "maxiter": 1}).nit == 1
+
+    class Secretive:
+        __signature__ = "secret"
+
+        def __call__(self, x):
+            points.append(x)
+
+    assert run(Secretive(), {**RATE, "maxiter": 1}).nit == 1
+    assert len(points) == 4
 
 
 @WRAPS

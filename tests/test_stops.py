@@ -432,6 +432,20 @@ def test_polish_does_not_help_an_objective_without_value():
     assert "Polished" not in result.message
 
 
+def test_polish_survives_points_without_value():
+    def fun(x):
+        return x[0] - math.log(x[0]) if x[0] > 0.0 else math.nan
+
+    def gradient(x):
+        return 1.0 - 1.0 / x
+
+    options = {"learning_rate": 1e-3, "maxiter": 2, "polish": True}
+    result = minimize(fun, [100.0], jac=gradient, options=options)
+    assert math.isfinite(result.fun)
+    assert result.fun == fun(result.x) < fun([99.9])
+    np.testing.assert_array_equal(result.jac, gradient(result.x))
+
+
 def test_polish_of_single_precision():
     result = minimize(sphere, np.array([5.0, 5.0], np.float32), jac=sphere_gradient, options={**RATE, "polish": True})
     assert result.x.dtype == result.jac.dtype == np.float32
