@@ -30,7 +30,15 @@ PARALLEL_CROSSOVER = {"omp": 2**16, "tbb": 2**16, "workqueue": 2**20}
 
 def scalar(function, **bound):
     """Compile a function of scalars that kernels and drivers inline; `bound` as in `kernel`."""
-    return numba.njit(error_model="numpy")(_bind(function, bound))
+    return numba.njit(error_model="numpy")(bind(function, **bound))
+
+
+def piece(function):
+    """Compile a part of a kernel, which the kernel takes in as if it stood there.
+
+    A call would hand over each array of a state as seven numbers, which takes longer than a small problem's arithmetic.
+    """
+    return numba.njit(error_model="numpy", inline="always")(function)
 
 
 def kernel(function, *source_modules, parallel=False, **bound):
@@ -50,7 +58,7 @@ def kernel(function, *source_modules, parallel=False, **bound):
     # Numba files its cache under the qualified name and the file's contents, and ignores flags and callees there.
     # So each variant is a copy whose name tells them.
     variant = "_".join(["parallel" if parallel else "serial", *(callee.__name__ for callee in bound.values())])
-    copy = _bind(function, bound)
+    copy = bind(function, **bound)
     fingerprint = _fingerprint(source_modules)
     copy.__qualname__ = f"{function.__qualname__}_{variant}_{fingerprint}"
     dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(copy)
@@ -61,9 +69,10 @@ def kernel(function, *source_modules, parallel=False, **bound):
     return dispatcher
 
 
-def driver(function, parallel=False):
+def driver(function, parallel=False, **bound):
     """Compile a loop that calls the user's functions; its ``prange`` loops become threads if `parallel`."""
-    return numba.njit(parallel=True)(function) if parallel else numba.njit(function)
+    copy = bind(function, **bound)
+    return numba.njit(parallel=True)(copy) if parallel else numba.njit(copy)
 
 
 def first_class_driver(function, arguments, *source_modules, **bound):
@@ -79,7 +88,7 @@ def first_class_driver(function, arguments, *source_modules, **bound):
     *source_modules, **bound
         As in `kernel`; the functions of `bound` may call the user's.
     """
-    copy = _bind(function, bound)
+    copy = bind(function, **bound)
     fingerprint = _fingerprint(source_modules)
     # What a signature is filed under does not tell which functions are bound.
     variant = "_".join(["first_class", *(callee.__name__ for callee in bound.values())])
@@ -164,10 +173,12 @@ def _safe_threading_layer():
     return layer if is_safe else None
 
 
-def _bind(function, bound):
+def bind(function, **bound):
     """A copy of `function` that finds other functions under some of its global names."""
     names = {**function.__globals__, **bound} if bound else function.__globals__
-    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    copy = types.FunctionType(
+        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
+    )
     copy.__doc__ = function.__doc__
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__

@@ -21,15 +21,18 @@ W. W. Hager, H. Zhang, "A new conjugate gradient method with guaranteed descent 
 SIAM J. Optim. 16 (2005) 170-192.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from nadam_numba import cpu, jit
 from nadam_numba.cpu import copy_into
-from nadam_numba.minimize import bounds
-from nadam_numba.minimize.bounds import clip, projected_norm
+from nadam_numba.minimize import bounds, differences, objective, returned
+from nadam_numba.minimize.bounds import projected_norm
+from nadam_numba.minimize.objective import as_first_class
 from nadam_numba.minimize.result import Stop
 from nadam_numba.minimize.state import COMMON_NUMBERS
 
@@ -49,8 +52,12 @@ _VALUE_TOLERANCE = 0.01
 _LARGEST_GROWTH = 10.0
 _MARGIN = 0.1
 _LONGEST_SEARCH = 25
+# What the loop is made of, beside this file.
+_SOURCES = cpu, bounds, differences, objective, returned
+_evaluate = None
 # Values below the least number by no more than this factor stand for those without bound.
 _UNBOUNDED_VALUE = 1e-8
+_SPARE_PAIRS = 2
 # Secant pairs whose curvature is less, relative to their lengths, tell nothing.
 _SMALLEST_CURVATURE = 1e-12
 # The decrease that is still to be had, as the metric tells it, at which the run ends: in units of eps times the value,
@@ -111,7 +118,7 @@ class State(NamedTuple):
     squared_changes: np.ndarray
     steps: np.ndarray  # shape (memory, n), as are the changes of the gradient
     changes: np.ndarray
-    curvatures: np.ndarray  # inverse products of steps and changes; 0 where they tell nothing
+    inverse_products: np.ndarray  # of steps and changes; 0 where they tell nothing
     weights: np.ndarray
 
 
@@ -146,6 +153,8 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
     advance : function
         As `run` calls it.
     """
+    # A few more than there are variables tell all there is to tell of a curvature.
+    memory = min(options.memory, x.size + _SPARE_PAIRS)
     state = State(
         x=x,
         gradient=gradient,
@@ -159,10 +168,10 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
         scale=first_steps(x, lower, upper),
         squared_steps=np.zeros_like(x),
         squared_changes=np.zeros_like(x),
-        steps=np.zeros((options.memory, x.size), x.dtype),
-        changes=np.zeros((options.memory, x.size), x.dtype),
-        curvatures=np.zeros(options.memory),
-        weights=np.zeros(options.memory),
+        steps=np.zeros((memory, x.size), x.dtype),
+        changes=np.zeros((memory, x.size), x.dtype),
+        inverse_products=np.zeros(memory),
+        weights=np.zeros(memory),
     )
     tests = Tests(
         options.gtol,
@@ -173,15 +182,40 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
         objective.values_per_gradient,
     )
     _start(state, lower, upper, value, has_gradient, tests)
-    if objective.compiled:
-        loop, functions = compiled_iterate, objective.compiled
-    else:
-        loop, functions = iterate, (objective.evaluate, objective.fun, objective.jac, objective.args)
+    loop, functions = _loop_and_functions(objective, state, lower, upper, tests)
 
     def advance(iterations, evaluations):
         loop(*functions, state, lower, upper, tests, iterations, evaluations)
 
     return state, advance
+
+
+def _loop_and_functions(objective, state, lower, upper, tests):
+    """`iterate` in the form that suits an objective, and the arguments of it that stand for the objective."""
+    if objective.compiled is None:
+        return _python_loop(objective.evaluate), (objective.fun, objective.jac, objective.args)
+    first_class = as_first_class(objective, state.x)
+    if first_class is None:
+        evaluate, *functions = objective.compiled
+        return _compiled_loop(evaluate), functions
+    types = *first_class.types, *map(numba.typeof, (state, lower, upper, tests, 0, 0))
+    functions = first_class.fun, first_class.jac, first_class.args
+    return _first_class_loop(first_class.evaluate, types), functions
+
+
+@functools.cache
+def _python_loop(evaluate):
+    return jit.bind(iterate, _evaluate=evaluate)
+
+
+@functools.cache
+def _compiled_loop(evaluate):
+    return jit.driver(iterate, _evaluate=evaluate)
+
+
+@functools.cache
+def _first_class_loop(evaluate, types):
+    return jit.first_class_driver(iterate, types, *_SOURCES, _evaluate=evaluate)
 
 
 def first_steps(x, lower, upper):
@@ -194,12 +228,14 @@ def first_steps(x, lower, upper):
     return np.where(widths > 0.0, np.minimum(lengths, widths), lengths)
 
 
-def iterate(evaluate, fun, jac, args, state, lower, upper, tests, iterations, evaluations):
+def iterate(fun, jac, args, state, lower, upper, tests, iterations, evaluations):
     """Go on for so many further iterations or evaluations, or fewer if a test holds; `state` is changed in place.
+
+    The name `_evaluate` is bound to the objective's way to be evaluated.
 
     Parameters
     ----------
-    evaluate, fun, jac, args
+    fun, jac, args
         Of an `Objective`.
     state : State
     lower, upper : ndarray, shape (n,), or None
@@ -213,7 +249,7 @@ def iterate(evaluate, fun, jac, args, state, lower, upper, tests, iterations, ev
     for _ in range(evaluations):
         if record["stop"] != _RUNNING or record["iterations"] >= last:
             break
-        value, has_gradient = evaluate(fun, jac, args, state.trial, state.trial_gradient, record["limit"])
+        value, has_gradient = _evaluate(fun, jac, args, state.trial, state.trial_gradient, record["limit"])
         _advance(state, lower, upper, value, has_gradient, tests, last)
 
 
@@ -302,7 +338,7 @@ def _aim(state, lower, upper):
     record = state.numbers[0]
     _set_metric(state, lower, upper)
     while True:
-        if state.curvatures.size == 0:
+        if state.inverse_products.size == 0:
             _turn_with_momentum(state)
         else:
             _turn_with_memory(state, lower)
@@ -314,7 +350,7 @@ def _aim(state, lower, upper):
             return
         record["pairs"] = 0
     rate = 1.0
-    if state.curvatures.size == 0 and record["pairs"] > 0:
+    if state.inverse_products.size == 0 and record["pairs"] > 0:
         # The same change to first order as that of the last step.
         rate = record["learning_rate"] * record["slope"] / slope
     record["slope"] = slope
@@ -325,7 +361,7 @@ def _aim(state, lower, upper):
     record["high_rate"] = np.inf
     if record["pairs"] > 0:
         record["promise"] = -rate * slope
-        if record["pairs"] >= min(2, state.curvatures.size) and record["promise"] <= _negligible(record, state.x, 1.0):
+        if record["pairs"] >= min(2, state.inverse_products.size) and record["promise"] <= _negligible(record, state.x, 1.0):
             record["stop"] = _PRECISION
 
 
@@ -355,27 +391,27 @@ def _set_metric(state, lower, upper):
 def _turn_with_memory(state, lower):
     """The direction against the gradient, as the metric and the pairs transform it: the two-loop recursion."""
     record = state.numbers[0]
-    direction, metric, curvatures, weights = state.direction, state.metric, state.curvatures, state.weights
+    direction, metric, inverse_products, weights = state.direction, state.metric, state.inverse_products, state.weights
     steps, changes = state.steps, state.changes
-    size, memory = direction.size, curvatures.size
+    size, memory = direction.size, inverse_products.size
     for i in range(size):
         direction[i] = -state.gradient[i]
     scale = 0.0
     pair = record["newest"]
     for _ in range(record["pairs"]):
         if lower is not None:
-            curvatures[pair] = _curvature_of_free(steps, changes, pair, metric)
-        if curvatures[pair] > 0.0:
+            inverse_products[pair] = _inverse_product_of_free(steps, changes, pair, metric)
+        if inverse_products[pair] > 0.0:
             if scale == 0.0:
                 square = 0.0
                 for i in range(size):
                     square += changes[pair, i] * metric[i] * changes[pair, i]
-                scale = 1.0 / (curvatures[pair] * square)
+                scale = 1.0 / (inverse_products[pair] * square)
             product = 0.0
             for i in range(size):
                 if lower is None or metric[i] > 0.0:
                     product += steps[pair, i] * direction[i]
-            weight = product * curvatures[pair]
+            weight = product * inverse_products[pair]
             for i in range(size):
                 direction[i] -= weight * changes[pair, i]
             weights[pair] = weight
@@ -386,17 +422,17 @@ def _turn_with_memory(state, lower):
         direction[i] *= record["metric_scale"] * metric[i]
     for _ in range(record["pairs"]):
         pair = pair + 1 if pair + 1 < memory else 0
-        if curvatures[pair] > 0.0:
+        if inverse_products[pair] > 0.0:
             product = 0.0
             for i in range(size):
                 product += changes[pair, i] * direction[i]
-            weight = weights[pair] - product * curvatures[pair]
+            weight = weights[pair] - product * inverse_products[pair]
             for i in range(size):
                 if lower is None or metric[i] > 0.0:
                     direction[i] += weight * steps[pair, i]
 
 
-def _curvature_of_free(steps, changes, pair, metric):
+def _inverse_product_of_free(steps, changes, pair, metric):
     """What a pair tells of the variables that no bound holds back."""
     product = 0.0
     for i in range(metric.size):
@@ -479,7 +515,7 @@ def _search(state, value, slope, norm):
     # Where values are the same to rounding, slopes tell more.
     is_level = value <= record["value"] + _value_tolerance(state.x) * abs(record["value"])
     is_fit = is_finite and (is_lower or (is_level and slope <= -0.8 * origin_slope))
-    slope_left = _SLOPE_LEFT if state.curvatures.size > 0 else _SLOPE_LEFT_OF_MOMENTUM
+    slope_left = _SLOPE_LEFT if state.inverse_products.size > 0 else _SLOPE_LEFT_OF_MOMENTUM
     if is_fit and abs(slope) <= -slope_left * origin_slope:
         return True
     if is_fit and slope < 0.0:
@@ -581,14 +617,14 @@ def _remember(state, point, gradient):
             )
     if not product > _SMALLEST_CURVATURE * math.sqrt(step_square * change_square):
         return
-    memory = state.curvatures.size
+    memory = state.inverse_products.size
     if memory == 0:
         _remember_direction(state, gradient)
         return
     newest = record["newest"] + 1 if record["newest"] + 1 < memory else 0
     record["newest"] = newest
     record["pairs"] = min(record["pairs"] + 1, memory)
-    state.curvatures[newest] = 1.0 / product
+    state.inverse_products[newest] = 1.0 / product
     for i in range(x.size):
         state.steps[newest, i] = point[i] - x[i]
         state.changes[newest, i] = gradient[i] - last_gradient[i]
@@ -628,28 +664,24 @@ def _give_up(state, lower, upper, tests):
         record["stop"] = _PRECISION if is_explained else _PRECISION_LOSS
 
 
-import numba
-_inl = lambda f: numba.njit(error_model='numpy', inline='always')(f)
-_value_tolerance = _inl(_value_tolerance)
-_negligible = _inl(_negligible)
-_cubic_minimum = _inl(_cubic_minimum)
-_longer_rate = _inl(_longer_rate)
-_rate_between = _inl(_rate_between)
-_search = _inl(_search)
-_remember_direction = _inl(_remember_direction)
-_remember = _inl(_remember)
-_accept = _inl(_accept)
-_give_up = _inl(_give_up)
-_set_metric = _inl(_set_metric)
-_curvature_of_free = _inl(_curvature_of_free)
-_turn_with_memory = _inl(_turn_with_memory)
-_turn_with_momentum = _inl(_turn_with_momentum)
-_head_downhill = _inl(_head_downhill)
-_aim = _inl(_aim)
-_place_trial = _inl(_place_trial)
+_value_tolerance = jit.piece(_value_tolerance)
+_negligible = jit.piece(_negligible)
+_cubic_minimum = jit.piece(_cubic_minimum)
+_longer_rate = jit.piece(_longer_rate)
+_rate_between = jit.piece(_rate_between)
+_search = jit.piece(_search)
+_remember_direction = jit.piece(_remember_direction)
+_remember = jit.piece(_remember)
+_accept = jit.piece(_accept)
+_give_up = jit.piece(_give_up)
+_set_metric = jit.piece(_set_metric)
+_inverse_product_of_free = jit.piece(_inverse_product_of_free)
+_turn_with_memory = jit.piece(_turn_with_memory)
+_turn_with_momentum = jit.piece(_turn_with_momentum)
+_head_downhill = jit.piece(_head_downhill)
+_aim = jit.piece(_aim)
+_place_trial = jit.piece(_place_trial)
 _start = jit.kernel(_start, cpu, bounds)
-_propose_i = _inl(_propose)
+_digest = jit.piece(_digest)
+_advance = jit.kernel(_advance, cpu, bounds, _propose=jit.piece(_propose))
 _propose = jit.kernel(_propose, cpu, bounds)
-_digest = _inl(_digest)
-_advance = jit.kernel(_advance, cpu, bounds, _propose=_propose_i)
-compiled_iterate = jit.driver(iterate)
