@@ -33,14 +33,6 @@ def scalar(function, **bound):
     return numba.njit(error_model="numpy")(bind(function, **bound))
 
 
-def piece(function):
-    """Compile a part of a kernel, which the kernel takes in as if it stood there.
-
-    A call would hand over each array of a state as seven numbers, which takes longer than a small problem's arithmetic.
-    """
-    return numba.njit(error_model="numpy", inline="always")(function)
-
-
 def kernel(function, *source_modules, parallel=False, **bound):
     """Compile a loop over arrays that calls no user code: the kernels' flags, cached on disk.
 

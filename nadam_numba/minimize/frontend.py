@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nadam_numba.hyperparameters import true_or_false
-from nadam_numba.minimize import textbook
+from nadam_numba.minimize import auto, rough, textbook
 from nadam_numba.minimize.bounds import clip, make_bounds
 from nadam_numba.minimize.callback import make_callback
 from nadam_numba.minimize.objective import make_objective, with_threads_if_slow
@@ -18,6 +18,7 @@ from nadam_numba.minimize.polish import polish
 from nadam_numba.minimize.result import Stop, make_fixed_result, make_result
 from nadam_numba.minimize.run import (
     callback_observer,
+    first_chunk,
     history_observer,
     make_history,
     points_observer,
@@ -26,7 +27,6 @@ from nadam_numba.minimize.run import (
 )
 from nadam_numba.minimize.warn import warn_user
 from nadam_numba.progress import progress_bar
-from nadam_numba.schedules import cosine_decay
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -244,8 +244,6 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
         relative_step=options.finite_diff_rel_step,
         workers=options.workers,
     )
-    if options.gtol is None:
-        options = options._replace(gtol=_default_gtol(x.dtype, objective.has_exact_gradient))
     with contextlib.closing(objective):
         if lower is not None and x.size and np.all(lower == upper):
             value, _ = _evaluate(objective, x, np.empty_like(x), -np.inf)
@@ -264,14 +262,20 @@ def _run(objective, switches, options, x, lower, upper, callback, show, deadline
     gradient = np.full_like(x, np.nan)
     # No gradient is begun that could not be ended.
     affords_gradient = 1 + objective.values_per_gradient <= options.maxfev
+    begin = time.perf_counter()
     value, has_gradient = _evaluate(objective, x, gradient, np.inf if affords_gradient else -np.inf)
+    chunk = first_chunk(time.perf_counter() - begin)
     objective = with_threads_if_slow(objective)
 
-    learning_rate = options.learning_rate
-    if isinstance(learning_rate, str):
-        learning_rate = cosine_decay(0.1, max(options.maxiter, 1))
-    hyper = make_hyperparameters(switches, options, learning_rate)
-    state, advance = textbook.prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, upper)
+    start = x, value, gradient, has_gradient, lower, upper
+    is_auto = isinstance(options.learning_rate, str)
+    if is_auto:
+        state, advance = auto.prepare(objective, options, *start)
+    else:
+        if options.gtol is None:
+            options = options._replace(gtol=_default_gtol(x.dtype, objective.has_exact_gradient))
+        hyper = make_hyperparameters(switches, options, options.learning_rate)
+        state, advance = textbook.prepare(objective, hyper, options, *start)
     if not affords_gradient and np.isfinite(value):
         state.numbers["stop"] = Stop.EVALUATION_LIMIT.code
 
@@ -285,7 +289,9 @@ def _run(objective, switches, options, x, lower, upper, callback, show, deadline
         observers.append(callback_observer(callback, objective.values_per_gradient))
     if show is not None:
         observers.append(progress_observer(show))
-    stop = solve(state, advance, options.maxiter, deadline, observers)
+    stop = solve(state, advance, options.maxiter, deadline, observers, chunk)
+    if is_auto and stop is Stop.PRECISION_LOSS:
+        state, stop = rough.go_on(objective, switches, options, state, lower, upper, deadline, observers)
 
     result = make_result(state, stop, objective.values_per_gradient)
     if options.polish:

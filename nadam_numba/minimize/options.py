@@ -51,7 +51,7 @@ class Options(NamedTuple):
     epsilon: float = 1e-8
     momentum_decay: float = 4e-3
     weight_decay: float = 0.0
-    maxiter: int = 10_000
+    maxiter: int = 20_000
     maxfev: int = _UNLIMITED
     gtol: float | None = None
     ftol: float = -1.0

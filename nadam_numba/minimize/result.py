@@ -24,6 +24,8 @@ class Stop(enum.Enum):
     ITERATION_LIMIT = 1, "Maximum number of iterations has been exceeded."
     EVALUATION_LIMIT = 1, "Maximum number of function evaluations has been exceeded."
     PRECISION_LOSS = 2, "Desired error not necessarily achieved due to precision loss."
+    ROUGH = 2, "Desired error not necessarily achieved, for the objective is noisy or has kinks."
+    WRONG_GRADIENT = 2, "The objective does not change as its gradient says."
     NONFINITE = 3, "NaN result encountered."
     UNBOUNDED = 4, "The objective is unbounded below."
     TIME_LIMIT = 5, "Maximum time has been exceeded."

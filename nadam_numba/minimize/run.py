@@ -32,7 +32,7 @@ class Observer(NamedTuple):
     stride: int | None
 
 
-def solve(state, advance, maxiter, deadline, observers):
+def solve(state, advance, maxiter, deadline, observers, chunk=1):
     """Advance `state` to its end.
 
     Parameters
@@ -44,6 +44,8 @@ def solve(state, advance, maxiter, deadline, observers):
     deadline : float
         Value of `time.perf_counter` at which the time is over.
     observers : list of Observer
+    chunk : int
+        How many evaluations go by before the first return to Python, at least; from what one has taken.
 
     Returns
     -------
@@ -53,7 +55,6 @@ def solve(state, advance, maxiter, deadline, observers):
     numbers = state.numbers
     strides = [observer.stride for observer in observers if observer.stride]
     stride = int(np.gcd.reduce(strides)) if strides else 0
-    chunk = 1
     try:
         while numbers["stop"][0] == Stop.RUNNING.code:
             done = int(numbers["iterations"][0])
@@ -70,6 +71,11 @@ def solve(state, advance, maxiter, deadline, observers):
     except KeyboardInterrupt:
         return Stop.INTERRUPTED
     return STOPS[numbers["stop"][0]]
+
+
+def first_chunk(seconds):
+    """How many evaluations a run may begin with, where the first one took so long."""
+    return max(1, int(_CHUNK_SECONDS / max(seconds, 1e-6)))
 
 
 def _wants_to_stop(state, observers):

@@ -28,6 +28,7 @@ _LONGEST_CHUNK = 2**14
 _NUMBERS = np.dtype(
     [
         *COMMON_NUMBERS,
+        ("first_iteration", np.int64),  # iterations made before, by another method
         ("mu_product", np.float64),
         ("plateau_rate", np.float64),
         ("plateau_best", np.float64),
@@ -83,7 +84,7 @@ class Tests(NamedTuple):
     patience: int
 
 
-def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, upper):
+def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, upper, units=None):
     """Make the state at the start, and the function that goes on from it.
 
     Parameters
@@ -97,6 +98,8 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
     has_gradient : bool
         Whether `gradient` is that: none is taken where the value is NaN.
     lower, upper : ndarray, shape (n,), or None
+    units : ndarray, shape (n,), or None
+        In which the steps count, for each variable; 1 by default.
 
     Returns
     -------
@@ -133,6 +136,7 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
     _assess(*_assessed(state), value, has_gradient, np.nan, *tests)
     if state.numbers["stop"][0] == _NONFINITE:
         state.numbers["best_value"] = value
+    in_units = None if units is None else (units, np.empty_like(x), np.empty_like(x))
 
     update = cpu.update_for(x.size)
     if objective.compiled:
@@ -148,8 +152,9 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
         if count < 1:
             state.numbers["stop"] = Stop.EVALUATION_LIMIT.code
             return
-        learning_rates = rates(hyper.schedule, range(done, done + count))
-        loop(update, *functions, state, learning_rates, rule, tests, plateau_rule)
+        steps = done - int(state.numbers["first_iteration"][0])
+        learning_rates = rates(hyper.schedule, range(steps, steps + count))
+        loop(update, *functions, state, learning_rates, rule, tests, plateau_rule, in_units)
 
     return state, advance
 
@@ -165,7 +170,7 @@ def _numbers_at_start(plateau):
     return numbers
 
 
-def iterate(update, evaluate, fun, jac, args, state, learning_rates, rule, tests, plateau_rule):
+def iterate(update, evaluate, fun, jac, args, state, learning_rates, rule, tests, plateau_rule, in_units):
     """Make one step for each of `learning_rates`, or fewer if a test holds; `state` is changed in place.
 
     Parameters
@@ -180,9 +185,11 @@ def iterate(update, evaluate, fun, jac, args, state, learning_rates, rule, tests
     tests : Tests
     plateau_rule : tuple or None
         Of a `reduce_on_plateau`, whose rate then counts in place of `learning_rates`. None compiles to nothing.
+    in_units : tuple of three ndarrays, shape (n,), or None
+        The unit of each variable, and room for x and the gradient in these units. None compiles to nothing.
     """
     record = state.numbers[0]
-    step = int(record["iterations"])
+    step = int(record["iterations"]) - int(record["first_iteration"])
     mu_product = float(record["mu_product"])
     for learning_rate in learning_rates:
         if plateau_rule is not None:
@@ -196,14 +203,20 @@ def iterate(update, evaluate, fun, jac, args, state, learning_rates, rule, tests
             gradient_weight, momentum_weight, second_moment_correction = adam_coefficients(
                 step, rule.beta_1, rule.beta_2
             )
+        x, gradient = state.x, state.gradient
+        if in_units is not None:
+            units, x, gradient = in_units
+            for i in range(x.size):
+                x[i] = state.x[i] / units[i]
+                gradient[i] = state.gradient[i] * units[i]
         update(
-            state.x,
+            x,
             state.first_moment,
             state.second_moment,
             state.largest_moment,
             None,
             None,
-            state.gradient,
+            gradient,
             None,
             learning_rate,
             rule.beta_1,
@@ -221,6 +234,9 @@ def iterate(update, evaluate, fun, jac, args, state, learning_rates, rule, tests
             1.0 - (1.0 - learning_rate * rule.decoupled_decay),
             *_AFTER_DECAY,
         )
+        if in_units is not None:
+            for i in range(x.size):
+                state.x[i] = x[i] * units[i]
         clip(state.x, state.lower, state.upper)
         value, has_gradient = evaluate(fun, jac, args, state.x, state.gradient, np.inf)
         if plateau_rule is not None:
