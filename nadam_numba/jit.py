@@ -168,9 +168,7 @@ def _safe_threading_layer():
 def bind(function, **bound):
     """A copy of `function` that finds other functions under some of its global names."""
     names = {**function.__globals__, **bound} if bound else function.__globals__
-    copy = types.FunctionType(
-        function.__code__, names, function.__name__, function.__defaults__, function.__closure__
-    )
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copy.__doc__ = function.__doc__
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__

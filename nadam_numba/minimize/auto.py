@@ -112,7 +112,7 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
     )
     arrays = state.vectors, state.pairs, state.numbers
     _start(*arrays, lower, upper, value, has_gradient, tests)
-    loop, functions = _loop_and_functions(objective, x, arrays, lower, upper, tests)
+    loop, functions = _loop_and_functions(objective, x, lower is not None)
 
     def advance(iterations, evaluations):
         loop(*functions, *arrays, lower, upper, tests, iterations, evaluations)
@@ -120,7 +120,7 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
     return state, advance
 
 
-def _loop_and_functions(objective, x, arrays, lower, upper, tests):
+def _loop_and_functions(objective, x, has_bounds):
     """`iterate` in the form that suits an objective, and the arguments of it that stand for the objective."""
     if objective.compiled is None:
         return _python_loop(objective.evaluate), (objective.fun, objective.jac, objective.args)
@@ -128,9 +128,8 @@ def _loop_and_functions(objective, x, arrays, lower, upper, tests):
     if first_class is None:
         evaluate, *functions = objective.compiled
         return _compiled_loop(evaluate), functions
-    types = *first_class.types, *map(numba.typeof, (*arrays, lower, upper, tests, 0, 0))
     functions = first_class.fun, first_class.jac, first_class.args
-    return _first_class_loop(first_class.evaluate, types), functions
+    return _first_class_loop(first_class.evaluate, first_class.types, has_bounds), functions
 
 
 @functools.cache
@@ -144,8 +143,13 @@ def _compiled_loop(evaluate):
 
 
 @functools.cache
-def _first_class_loop(evaluate, types):
-    return jit.first_class_driver(iterate, types, *_SOURCES, _evaluate=evaluate)
+def _first_class_loop(evaluate, types, has_bounds):
+    vector = np.zeros(1)
+    state = make_state(vector, vector, vector, 1)
+    bound = vector if has_bounds else None
+    tests = Tests(gtol=0.0, ftol=0.0, f_target=0.0, patience=0, maxfev=0, values_per_gradient=0)
+    others = map(numba.typeof, (state.vectors, state.pairs, state.numbers, bound, bound, tests, 0, 0))
+    return jit.first_class_driver(iterate, (*types, *others), *_SOURCES, _evaluate=evaluate)
 
 
 def _default_gtol(objective, x, gradient, lower, upper):
@@ -184,14 +188,15 @@ def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterat
     iterations, evaluations : int
     """
     record = numbers[0]
-    last = record["iterations"] + iterations
+    last_iteration, last_value = record["iterations"] + iterations, record["values"] + evaluations
     trial, trial_gradient = vectors[TRIAL], vectors[TRIAL_GRADIENT]
-    _propose(vectors, pairs, numbers, lower, upper, tests, last)
-    for _ in range(evaluations):
-        if not record["is_placed"]:
-            break
-        value, has_gradient = _evaluate(fun, jac, args, trial, trial_gradient, record["limit"])
-        _advance(vectors, pairs, numbers, lower, upper, value, has_gradient, tests, last)
+    while record["stop"] == _RUNNING and record["iterations"] < last_iteration and record["values"] < last_value:
+        _propose(vectors, pairs, numbers, lower, upper, tests)
+        if record["is_placed"]:
+            value, has_gradient = _evaluate(fun, jac, args, trial, trial_gradient, record["limit"])
+            _digest(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
+        if record["is_found"]:
+            _accept(vectors, pairs, numbers, tests)
 
 
 def _start(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
@@ -217,29 +222,20 @@ def _start(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
         record["stop"] = _TARGET
 
 
-def _advance(vectors, pairs, numbers, lower, upper, value, has_gradient, tests, last):
-    """Take what was found at the trial point, and set the next one.
-
-    All in one kernel, which an interrupt from the keyboard cannot divide.
-    """
-    _digest(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
-    _propose(vectors, pairs, numbers, lower, upper, tests, last)
-
-
-def _propose(vectors, pairs, numbers, lower, upper, tests, last):
-    """Set the trial point, unless the run, or the iteration `last`, is over."""
+def _propose(vectors, pairs, numbers, lower, upper, tests):
+    """Set the trial point, unless the run is over, or the step too short for the numbers to tell."""
     record = numbers[0]
-    while record["stop"] == _RUNNING and record["iterations"] < last and not record["is_placed"]:
-        if record["trials"] == 0:
-            _aim(vectors, pairs, numbers, lower, upper)
-        if record["stop"] != _RUNNING:
-            return
-        values = record["values"] + tests.values_per_gradient * record["gradients"]
-        if values + 1 + tests.values_per_gradient > tests.maxfev:
-            record["stop"] = _EVALUATION_LIMIT
-        elif not _place_trial(vectors, numbers, lower, upper):
-            # Too short a step for the numbers to tell.
-            _give_up(vectors, pairs, numbers, lower, upper, tests)
+    if record["is_placed"]:
+        return
+    if record["trials"] == 0:
+        _aim(vectors, pairs, numbers, lower, upper)
+    if record["stop"] != _RUNNING:
+        return
+    values = record["values"] + tests.values_per_gradient * record["gradients"]
+    if values + 1 + tests.values_per_gradient > tests.maxfev:
+        record["stop"] = _EVALUATION_LIMIT
+    elif not _place_trial(vectors, numbers, lower, upper):
+        _give_up(vectors, numbers)
 
 
 def _aim(vectors, pairs, numbers, lower, upper):
@@ -345,9 +341,9 @@ def _digest(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
         value, slope = np.nan, np.nan
     slope_left = _SLOPE_LEFT if pairs.shape[1] > 0 else _SLOPE_LEFT_BY_MOMENTUM
     if is_found(record, value, slope, slope_left, _level(vectors)) or (is_finite and value <= tests.f_target):
-        _accept(vectors, pairs, numbers, TRIAL, TRIAL_GRADIENT, value, norm, tests)
+        _set_found(numbers, TRIAL, TRIAL_GRADIENT, value, norm)
     elif is_hopeless(record, np.finfo(vectors.dtype).eps):
-        _give_up(vectors, pairs, numbers, lower, upper, tests)
+        _give_up(vectors, numbers)
 
 
 def _slope_at_trial(vectors, lower, upper):
@@ -372,9 +368,37 @@ def _keep_best(vectors, numbers, point, gradient, value, norm):
     copy_into(vectors[BEST_GRADIENT], vectors[gradient])
 
 
-def _accept(vectors, pairs, numbers, point, gradient, value, norm, tests):
-    """Make the point in row `point` the iterate, learn from the step, and see whether to stop."""
+def _set_found(numbers, point, gradient, value, norm):
+    """End a line search at the point in row `point`, with the gradient in row `gradient`."""
     record = numbers[0]
+    record["is_found"] = 1
+    record["found_point"] = point
+    record["found_gradient"] = gradient
+    record["found_value"] = value
+    record["found_norm"] = norm
+
+
+def _give_up(vectors, numbers):
+    """End a line search without a point that will do: at the best one, with another direction, or for good."""
+    record = numbers[0]
+    if record["best_value"] < record["value"]:
+        _set_found(numbers, BEST_X, BEST_GRADIENT, record["best_value"], record["best_norm"])
+    elif record["remembered"] > 0:
+        record["remembered"] = 0
+        record["trials"] = 0
+    elif record["high_rate"] < np.inf and not np.isfinite(record["high_value"]):
+        record["stop"] = _NONFINITE
+    else:
+        is_explained = record["promise"] <= _negligible(record, vectors, _EXPLAINED)
+        record["stop"] = _PRECISION if is_explained else _PRECISION_LOSS
+
+
+def _accept(vectors, pairs, numbers, tests):
+    """Make what the line search has found the iterate, learn from the step, and see whether to stop."""
+    record = numbers[0]
+    point, gradient = record["found_point"], record["found_gradient"]
+    value, norm = record["found_value"], record["found_norm"]
+    record["is_found"] = 0
     remember(vectors, pairs, numbers, point, gradient)
     decrease = record["value"] - value
     size = max(abs(record["value"]), abs(value), 1.0)
@@ -398,29 +422,16 @@ def _accept(vectors, pairs, numbers, point, gradient, value, norm, tests):
         record["stop"] = _PATIENCE
 
 
-def _give_up(vectors, pairs, numbers, lower, upper, tests):
-    """End a line search that found no point to its liking: at the best point, with another direction, or for good."""
-    record = numbers[0]
-    if record["best_value"] < record["value"]:
-        _accept(vectors, pairs, numbers, BEST_X, BEST_GRADIENT, record["best_value"], record["best_norm"], tests)
-    elif record["remembered"] > 0:
-        record["remembered"] = 0
-        record["trials"] = 0
-    else:
-        is_explained = record["promise"] <= _negligible(record, vectors, _EXPLAINED)
-        record["stop"] = _PRECISION if is_explained else _PRECISION_LOSS
-
-
 _negligible = jit.scalar(_negligible)
 _level = jit.scalar(_level)
 _keep_best = jit.scalar(_keep_best)
-_accept = jit.scalar(_accept)
+_set_found = jit.scalar(_set_found)
 _give_up = jit.scalar(_give_up)
 _slope_within_bounds = jit.scalar(_slope_within_bounds)
 _slope_at_trial = jit.scalar(_slope_at_trial)
 _place_trial = jit.scalar(_place_trial)
 _aim = jit.scalar(_aim)
-_digest = jit.scalar(_digest)
 _start = jit.kernel(_start, *_SOURCES)
 _propose = jit.kernel(_propose, *_SOURCES)
-_advance = jit.kernel(_advance, *_SOURCES)
+_digest = jit.kernel(_digest, *_SOURCES)
+_accept = jit.kernel(_accept, *_SOURCES)

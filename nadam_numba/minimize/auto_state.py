@@ -41,6 +41,12 @@ NUMBERS = np.dtype(
         ("high_rate", np.float64),
         ("high_value", np.float64),
         ("high_slope", np.float64),
+        # What it has found, as rows of `vectors`, until that is made the iterate.
+        ("is_found", np.int64),
+        ("found_point", np.int64),
+        ("found_gradient", np.int64),
+        ("found_value", np.float64),
+        ("found_norm", np.float64),
         # The memory: how many pairs, the place of the newest, and the scale of the metric that the pairs tell. Without
         # pairs, how many directions are remembered (1 or 0), and the share of the last one that the next one keeps.
         ("remembered", np.int64),

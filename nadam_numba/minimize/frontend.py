@@ -272,8 +272,6 @@ def _run(objective, switches, options, x, lower, upper, callback, show, deadline
     if is_auto:
         state, advance = auto.prepare(objective, options, *start)
     else:
-        if options.gtol is None:
-            options = options._replace(gtol=_default_gtol(x.dtype, objective.has_exact_gradient))
         hyper = make_hyperparameters(switches, options, options.learning_rate)
         state, advance = textbook.prepare(objective, hyper, options, *start)
     if not affords_gradient and np.isfinite(value):
@@ -315,12 +313,6 @@ def _start_vector(x0):
     if x.dtype.kind not in "biuf" or (x.dtype.kind == "f" and x.dtype.itemsize > 8):
         raise TypeError(f"x0 has dtype {x.dtype}: it must be real, of at most double precision")
     return np.array(x, dtype=x.dtype if x.dtype == np.float32 else np.float64)
-
-
-def _default_gtol(dtype, exact_gradient):
-    """1e-6, or what rounding lets the gradient reach; a difference is wrong by eps**(1/2) times the curvature."""
-    eps = float(np.finfo(dtype).eps)
-    return max(1e-6, eps ** (1 / 2)) if exact_gradient else eps ** (1 / 3)
 
 
 def _without_memory(fun, jac):

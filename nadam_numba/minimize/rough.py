@@ -52,7 +52,8 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
         diagnosis = _diagnose(objective, state, lower, upper, options.maxfev)
     except KeyboardInterrupt:
         return state, Stop.INTERRUPTED
-    if diagnosis is None:
+    if diagnosis is None or not (diagnosis.noise or objective.has_exact_gradient):
+        # Differences are not exact enough to tell more, nor to go on with.
         return state, Stop.PRECISION_LOSS
     if diagnosis.is_wrong_gradient:
         warn_user(
@@ -87,9 +88,7 @@ def _diagnose(objective, state, lower, upper, maxfev):
     scratch = np.empty_like(x)
 
     def value_at(point):
-        value, has_gradient = objective.evaluate(
-            objective.fun, objective.jac, objective.args, point, scratch, -np.inf
-        )
+        value, has_gradient = objective.evaluate(objective.fun, objective.jac, objective.args, point, scratch, -np.inf)
         record["values"] += 1
         record["gradients"] += has_gradient
         return value

@@ -118,9 +118,7 @@ def _turn_with_momentum(vectors, numbers):
     momentum = record["momentum"] if record["remembered"] > 0 else 0.0
     scale = record["metric_scale"]
     for i in range(vectors.shape[1]):
-        vectors[DIRECTION, i] = (
-            momentum * vectors[DIRECTION, i] - scale * vectors[METRIC, i] * vectors[GRADIENT, i]
-        )
+        vectors[DIRECTION, i] = momentum * vectors[DIRECTION, i] - scale * vectors[METRIC, i] * vectors[GRADIENT, i]
 
 
 def _remember(vectors, pairs, numbers, point, gradient):
@@ -135,6 +133,9 @@ def _remember(vectors, pairs, numbers, point, gradient):
         if step != 0.0:
             vectors[SQUARED_STEP, i] = _DECAY * vectors[SQUARED_STEP, i] + (1.0 - _DECAY) * step * step
             vectors[SQUARED_CHANGE, i] = _DECAY * vectors[SQUARED_CHANGE, i] + (1.0 - _DECAY) * change * change
+            if change == 0.0:
+                # Where nothing bends, the next step need not be shorter.
+                vectors[FIRST_STEP, i] = max(vectors[FIRST_STEP, i], abs(step))
     if product > _SMALLEST_CURVATURE * math.sqrt(step_square * change_square):
         if pairs.shape[1] > 0:
             _remember_pair(vectors, pairs, numbers, point, gradient, product)

@@ -132,7 +132,8 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
         hyper.weight_decay if is_decoupled else 0.0,
         hyper.nesterov,
     )
-    tests = Tests(options.gtol, options.ftol, options.f_target, options.patience)
+    gtol = _default_gtol(x.dtype, objective.has_exact_gradient) if options.gtol is None else options.gtol
+    tests = Tests(gtol, options.ftol, options.f_target, options.patience)
     _assess(*_assessed(state), value, has_gradient, np.nan, *tests)
     if state.numbers["stop"][0] == _NONFINITE:
         state.numbers["best_value"] = value
@@ -157,6 +158,12 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
         loop(update, *functions, state, learning_rates, rule, tests, plateau_rule, in_units)
 
     return state, advance
+
+
+def _default_gtol(dtype, exact_gradient):
+    """1e-6, or what rounding lets the gradient reach; a difference is wrong by eps**(1/2) times the curvature."""
+    eps = float(np.finfo(dtype).eps)
+    return max(1e-6, eps ** (1 / 2)) if exact_gradient else eps ** (1 / 3)
 
 
 def _numbers_at_start(plateau):
