@@ -11,9 +11,9 @@
 6. It ends where the gradient is small, or where the decrease that is still to be had lies below the rounding of the
    objective.
 
-The loop calls the user's functions between two kernels, which set the next point and take what was found there. It is
-written once: run as it stands for Python objectives, compiled for ``@njit`` objectives. `line_search` and `secants` have
-the references.
+The loop calls the user's functions between kernels, which set the next point and take what was found there. It is
+written once: run as it stands for Python objectives, compiled for ``@njit`` objectives. The references stand in
+`line_search` and `secants`.
 """
 
 import functools
@@ -163,7 +163,7 @@ def _default_gtol(objective, x, gradient, lower, upper):
 
 
 def first_steps(x, lower, upper):
-    """The length of the first step of each variable: a tenth of its size, and no more than half of what bounds leave."""
+    """The length of each variable's first step: a tenth of its size, and no more than half of what bounds leave."""
     lengths = np.where(x == 0.0, x.dtype.type(_FIRST_STEP), x.dtype.type(_FIRST_STEP) * np.abs(x))
     if lower is None:
         return lengths

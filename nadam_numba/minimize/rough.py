@@ -68,8 +68,8 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
         else "does not fall where its gradient points (it has kinks, or noise)"
     )
     warn_user(
-        f"The objective {reason}: line searches are of no use. The run goes on at a learning rate that falls to 0; give "
-        "the option `learning_rate` a number or a schedule to choose it yourself.",
+        f"The objective {reason}: line searches are of no use. The run goes on at a learning rate that falls to 0; "
+        "give the option `learning_rate` a number or a schedule to choose it yourself.",
         RuntimeWarning,
     )
     state, advance, limit = _prepare(objective, switches, options, state, lower, upper)

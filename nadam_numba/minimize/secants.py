@@ -12,8 +12,6 @@ SIAM J. Optim. 16 (2005) 170-192, and "The limited memory conjugate gradient met
 
 import math
 
-import numpy as np
-
 from nadam_numba import jit
 from nadam_numba.minimize.auto_state import (
     DIRECTION,
