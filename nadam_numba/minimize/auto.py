@@ -16,11 +16,9 @@ written once: run as it stands for Python objectives, compiled for ``@njit`` obj
 `line_search` and `secants`.
 """
 
-import functools
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from nadam_numba import cpu, jit
@@ -37,8 +35,8 @@ from nadam_numba.minimize.auto_state import (
     make_state,
 )
 from nadam_numba.minimize.bounds import projected_norm
+from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.line_search import DECREASE, is_found, is_hopeless, open_search
-from nadam_numba.minimize.objective import as_first_class
 from nadam_numba.minimize.result import Stop
 from nadam_numba.minimize.secants import remember, set_metric, turn_with_momentum, turn_with_pairs
 
@@ -65,7 +63,7 @@ _RUNNING, _GRADIENT_STOP, _FTOL, _TARGET = (Stop[name].code for name in ("RUNNIN
 _PATIENCE, _EVALUATION_LIMIT, _UNBOUNDED = Stop.PATIENCE.code, Stop.EVALUATION_LIMIT.code, Stop.UNBOUNDED.code
 _PRECISION, _PRECISION_LOSS, _NONFINITE = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.NONFINITE.code
 
-# What the loop is made of, beside this file, and the way to evaluate an objective, which is bound to it.
+# What the loop is made of, beside this file; and the way to evaluate an objective, which is bound to it.
 _SOURCES = auto_state, bounds, cpu, differences, line_search, objective, returned, secants
 _evaluate = None
 
@@ -112,7 +110,8 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
     )
     arrays = state.vectors, state.pairs, state.numbers
     _start(*arrays, lower, upper, value, has_gradient, tests)
-    loop, functions = _loop_and_functions(objective, x, lower is not None)
+    variant = (lower is not None,)
+    loop, functions = loop_for(iterate, objective, x, _example, variant, _SOURCES)
 
     def advance(iterations, evaluations):
         loop(*functions, *arrays, lower, upper, tests, iterations, evaluations)
@@ -120,36 +119,13 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
     return state, advance
 
 
-def _loop_and_functions(objective, x, has_bounds):
-    """`iterate` in the form that suits an objective, and the arguments of it that stand for the objective."""
-    if objective.compiled is None:
-        return _python_loop(objective.evaluate), (objective.fun, objective.jac, objective.args)
-    first_class = as_first_class(objective, x)
-    if first_class is None:
-        evaluate, *functions = objective.compiled
-        return _compiled_loop(evaluate), functions
-    functions = first_class.fun, first_class.jac, first_class.args
-    return _first_class_loop(first_class.evaluate, first_class.types, has_bounds), functions
-
-
-@functools.cache
-def _python_loop(evaluate):
-    return jit.bind(iterate, _evaluate=evaluate)
-
-
-@functools.cache
-def _compiled_loop(evaluate):
-    return jit.driver(iterate, _evaluate=evaluate)
-
-
-@functools.cache
-def _first_class_loop(evaluate, types, has_bounds):
+def _example(has_bounds):
+    """Arguments of `iterate` after those of the objective."""
     vector = np.zeros(1)
     state = make_state(vector, vector, vector, 1)
     bound = vector if has_bounds else None
     tests = Tests(gtol=0.0, ftol=0.0, f_target=0.0, patience=0, maxfev=0, values_per_gradient=0)
-    others = map(numba.typeof, (state.vectors, state.pairs, state.numbers, bound, bound, tests, 0, 0))
-    return jit.first_class_driver(iterate, (*types, *others), *_SOURCES, _evaluate=evaluate)
+    return state.vectors, state.pairs, state.numbers, bound, bound, tests, 0, 0
 
 
 def _default_gtol(objective, x, gradient, lower, upper):

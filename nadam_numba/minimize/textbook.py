@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from nadam_numba import cpu, jit
+from nadam_numba import rule as update_rule
 from nadam_numba.cpu import adam_coefficients, copy_into, step_coefficients
-from nadam_numba.minimize import bounds
+from nadam_numba.minimize import bounds, differences, objective, returned
 from nadam_numba.minimize.bounds import clip, projected_norm
+from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.result import Stop, count_values
 from nadam_numba.minimize.state import COMMON_NUMBERS
 from nadam_numba.rule import NEUTRAL, Scalars
@@ -38,6 +40,10 @@ _NUMBERS = np.dtype(
 )
 _RUNNING, _NONFINITE = Stop.RUNNING.code, Stop.NONFINITE.code
 _GRADIENT, _TARGET, _FTOL, _PATIENCE = Stop.GRADIENT.code, Stop.TARGET.code, Stop.FTOL.code, Stop.PATIENCE.code
+
+# What the loop is made of, beside this file; and what is bound to it.
+_SOURCES = bounds, cpu, differences, objective, returned, update_rule
+_evaluate = _update = None
 
 # The scalars of an update after the weight decay.
 _AFTER_DECAY = NEUTRAL[list(Scalars._field_defaults).index("decay") + 1 :]
@@ -109,19 +115,7 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
     """
     plateau = hyper.learning_rate if isinstance(hyper.learning_rate, reduce_on_plateau) else None
     plateau_rule = None if plateau is None else plateau.rule
-    state = State(
-        x=x,
-        gradient=gradient,
-        best_x=x.copy(),
-        best_gradient=gradient.copy(),
-        numbers=_numbers_at_start(plateau),
-        first_moment=np.zeros_like(x),
-        second_moment=np.zeros_like(x),
-        largest_moment=np.zeros_like(x) if hyper.amsgrad else None,
-        recent_values=np.empty(_STILL_ITERATIONS + 1),
-        lower=lower,
-        upper=upper,
-    )
+    state = _make_state(x, gradient, hyper.amsgrad, lower, upper, plateau)
     is_decoupled = hyper.decoupled_weight_decay
     rule = Rule(
         hyper.beta_1,
@@ -139,11 +133,9 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
         state.numbers["best_value"] = value
     in_units = None if units is None else (units, np.empty_like(x), np.empty_like(x))
 
+    variant = None if plateau else (hyper.amsgrad, lower is not None, units is not None)
     update = cpu.update_for(x.size)
-    if objective.compiled:
-        loop, functions = compiled_iterate, objective.compiled
-    else:
-        loop, functions = iterate, (objective.evaluate, objective.fun, objective.jac, objective.args)
+    loop, functions = loop_for(iterate, objective, x, _example, variant, _SOURCES, _update=update)
     calls_per_iteration = 1 + objective.values_per_gradient
 
     def advance(iterations, evaluations):
@@ -155,9 +147,34 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
             return
         steps = done - int(state.numbers["first_iteration"][0])
         learning_rates = rates(hyper.schedule, range(steps, steps + count))
-        loop(update, *functions, state, learning_rates, rule, tests, plateau_rule, in_units)
+        loop(*functions, state, learning_rates, rule, tests, plateau_rule, in_units)
 
     return state, advance
+
+
+def _make_state(x, gradient, amsgrad, lower, upper, plateau=None):
+    return State(
+        x=x,
+        gradient=gradient,
+        best_x=x.copy(),
+        best_gradient=gradient.copy(),
+        numbers=_numbers_at_start(plateau),
+        first_moment=np.zeros_like(x),
+        second_moment=np.zeros_like(x),
+        largest_moment=np.zeros_like(x) if amsgrad else None,
+        recent_values=np.empty(_STILL_ITERATIONS + 1),
+        lower=lower,
+        upper=upper,
+    )
+
+
+def _example(amsgrad, has_bounds, has_units):
+    """Arguments of `iterate` after those of the objective."""
+    vector = np.zeros(1)
+    bound = vector if has_bounds else None
+    rule = Rule(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, True)
+    in_units = (vector, vector, vector) if has_units else None
+    return _make_state(vector, vector, amsgrad, bound, bound), vector, rule, Tests(0.0, 0.0, 0.0, 0), None, in_units
 
 
 def _default_gtol(dtype, exact_gradient):
@@ -177,14 +194,14 @@ def _numbers_at_start(plateau):
     return numbers
 
 
-def iterate(update, evaluate, fun, jac, args, state, learning_rates, rule, tests, plateau_rule, in_units):
+def iterate(fun, jac, args, state, learning_rates, rule, tests, plateau_rule, in_units):
     """Make one step for each of `learning_rates`, or fewer if a test holds; `state` is changed in place.
+
+    The names `_evaluate` and `_update` are bound to the objective's way to be evaluated, and to a kernel of `cpu`.
 
     Parameters
     ----------
-    update : function
-        A kernel of `cpu`.
-    evaluate, fun, jac, args
+    fun, jac, args
         Of an `Objective`.
     state : State
     learning_rates : ndarray, shape (k,)
@@ -216,7 +233,7 @@ def iterate(update, evaluate, fun, jac, args, state, learning_rates, rule, tests
             for i in range(x.size):
                 x[i] = state.x[i] / units[i]
                 gradient[i] = state.gradient[i] * units[i]
-        update(
+        _update(
             x,
             state.first_moment,
             state.second_moment,
@@ -245,7 +262,7 @@ def iterate(update, evaluate, fun, jac, args, state, learning_rates, rule, tests
             for i in range(x.size):
                 state.x[i] = x[i] * units[i]
         clip(state.x, state.lower, state.upper)
-        value, has_gradient = evaluate(fun, jac, args, state.x, state.gradient, np.inf)
+        value, has_gradient = _evaluate(fun, jac, args, state.x, state.gradient, np.inf)
         if plateau_rule is not None:
             _report(value, state.numbers, plateau_rule)
         stop = _assess(
@@ -363,4 +380,3 @@ def _is_still(recent_values, best_value, ftol):
 _is_still = jit.scalar(_is_still)
 _assess = jit.kernel(_assess, cpu, bounds)
 _report = jit.kernel(_report)
-compiled_iterate = jit.driver(iterate)
