@@ -79,27 +79,31 @@ def minimize(
         Raise StopIteration to stop, which counts even at the iteration that also converges.
     options : dict, optional
         learning_rate : "auto", float or callable, default "auto"
-            In units of x: the first steps change each variable by about this much. Either a constant or a schedule, a
-            function of the number of steps made (see `nadam_numba.schedules`). A constant rate ends in an oscillation
-            about the minimum, so "auto" falls from 0.1 to 0 over `maxiter` steps along half a cosine. A schedule
-            is asked for some steps ahead, and must not depend on when it is asked; one that is compiled with ``@njit``
-            is evaluated by compiled code. Of a `reduce_on_plateau`, a copy is told the value after each step.
+            "auto" needs no tuning: it takes NAdam's first step and its metric, and chooses direction and length of
+            each further step from what it has seen (``docs/minimize.md``). The methods are then the same. A number or
+            a schedule makes the textbook method, step by step. It is in units of x: the first steps change each
+            variable by about this much. A constant rate ends in an oscillation about the minimum. A schedule is a
+            function of the number of steps made (see `nadam_numba.schedules`); it is asked for some steps ahead, and
+            must not depend on when it is asked; one that is compiled with ``@njit`` is evaluated by compiled code. Of
+            a `reduce_on_plateau`, a copy is told the value after each step.
         beta_1, beta_2, epsilon, momentum_decay : float, default 0.9, 0.999, 1e-8, 4e-3
-            See `nadam_numba.NAdam`.
+            See `nadam_numba.NAdam`. "auto" has no use for them.
         weight_decay : float, default 0
             Times x, added to the gradient; or, with "nadamw" and "adamw", the part of x that a step of learning rate 1
-            takes away. The gradient in callbacks, tests and the result is that of `fun` alone.
-        maxiter : int, default 10000
+            takes away. Not with "auto". The gradient in callbacks, tests and the result is that of `fun` alone.
+        maxiter : int, default 20000
             Largest number of iterations; it need not be whole. 0, or less, returns x0.
         maxfev : int, optional
             Largest number of calls of `fun`, with those that differences take.
         gtol : float
-            Stop when no component of the gradient, projected onto the bounds, is larger, at a point whose value is
-            the best seen, to rounding. By default 1e-6 (float32: 3.5e-4), or 6.1e-6 (float32: 4.9e-3) with
-            differences, whose own error would hide a smaller gradient.
+            Stop when no component of the gradient, projected onto the bounds, is larger; with a learning rate, at a
+            point whose value is the best seen, to rounding. "auto" stops, besides, where the decrease that is still to
+            be had is lost in the rounding of the objective, and its default, relative to the first gradient where that
+            is less than 1, is next to nothing: 3.7e-11 (float32: 2.4e-5). Otherwise it is 1e-6 (float32: 3.5e-4). With
+            differences it is 6.1e-6 (float32: 4.9e-3), for their own error would hide a smaller gradient.
         ftol : float, optional
-            Stop when the values of the last 10 iterations and the best one differ by no more than this times the
-            larger of their sizes and 1.
+            Stop when an iteration of "auto" decreases the value by no more than this times the larger of its size and
+            1; with a learning rate, when the values of the last 10 iterations and the best one differ by no more.
         f_target : float, optional
             Stop when the value is no larger.
         patience : int, optional
@@ -120,7 +124,8 @@ def minimize(
             Record every so many iterations, the start and the last one in ``result.history``: a dict of the arrays nit,
             fun, gradient_norm (projected) and learning_rate (NaN at the start).
         memory : int, default 10
-            Pairs of secants that "auto" remembers.
+            Steps that "auto" remembers, each with its change of the gradient: two vectors of n numbers. 0 remembers
+            the last direction alone, which takes some more iterations: for n in the millions.
         polish : bool, default False
             Hand the best point to SciPy's L-BFGS-B, and take its point if that is lower. It keeps to `maxfev` and
             `max_time`. `nit` counts none of its iterations.
@@ -133,8 +138,11 @@ def minimize(
         x, fun, jac: the best finite point seen, after convergence the point that met `gtol`, with its value and
         gradient (NaN where `maxfev` left none); nit: iterations made; nfev, njev: calls of `fun` and evaluations of
         the gradient; success: whether status is 0; message; status: 0 converged, or `f_target` reached, or all
-        variables fixed by bounds; 1 maxiter or maxfev reached; 3 value or gradient not finite; 5 max_time reached;
-        6 no improvement for `patience` iterations; 98 interrupted from the keyboard; 99 stopped by the callback.
+        variables fixed by bounds; 1 maxiter or maxfev reached; 2 no lower point found, where the message tells
+        rounding, noise or a wrong gradient; 3 value or gradient not finite; 4 unbounded below; 5 max_time reached; 6 no
+        improvement for `patience` iterations; 98 interrupted from the keyboard; 99 stopped by the callback.
+        With "auto", a noisy objective (its values at one point differ) ends at the last point instead of the lowest
+        value, which would be the luckiest.
 
     Raises
     ------
@@ -148,7 +156,8 @@ def minimize(
     scipy.optimize.OptimizeWarning
         If `options` has unknown entries; with `disp`, if the run is no success.
     RuntimeWarning
-        If an argument is not used.
+        If an argument is not used; if "auto" finds the objective noisy or with kinks, and goes on at a learning rate
+        that falls to 0 along half a cosine; or if it finds that the objective does not change as its gradient says.
 
     References
     ----------
