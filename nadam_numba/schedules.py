@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numba
 import numpy as np
 
 from nadam_numba import jit
@@ -960,6 +961,9 @@ def _compiled_rates(schedule, steps):
         # Whatever the user's function raises, it raises again in Python, which finds out at which step.
         with contextlib.suppress(Exception):
             count = _fill_by_calling(schedule, values, steps.start)
+            returned = [overload.signature.return_type for overload in schedule.overloads.values()]
+            if any(isinstance(number, numba.types.Boolean) for number in returned):
+                count = 0
     return values[:count]
 
 

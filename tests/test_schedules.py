@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 
+import numba.core.event
 import numpy as np
 import pytest
 from numba import njit
@@ -12,7 +13,7 @@ from problems import PROBLEMS
 from test_jit import run_python
 
 from nadam_numba import NAdam, minimize, schedules
-from nadam_numba.minimize import run, textbook
+from nadam_numba.minimize import drivers, run, textbook
 
 COMPILES = is_jitted(njit(lambda: 0))
 needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
@@ -512,10 +513,11 @@ def test_python_and_compiled_objectives_make_the_same_iterates(schedule):
 @needs_compiler
 def test_a_new_schedule_compiles_no_new_loop():
     minimized(FUN, GRADIENT, 0.1, PROBLEM.start)
-    before = len(textbook.compiled_iterate.signatures)
     for schedule in (*SCHEDULES, njit(lambda step: 0.1 / (1.0 + step))):
-        minimized(FUN, GRADIENT, schedule, PROBLEM.start, maxiter=20)
-    assert len(textbook.compiled_iterate.signatures) == before
+        with numba.core.event.install_recorder("numba:compile") as recorder:
+            minimized(FUN, GRADIENT, schedule, PROBLEM.start, maxiter=20)
+        compiled = {event.data["dispatcher"].py_func.__name__ for _, event in recorder.buffer}
+        assert "iterate" not in compiled
 
 
 # reduce_on_plateau
@@ -684,11 +686,20 @@ def test_minimize_goes_on_from_the_state_it_is_given():
 
 
 @needs_compiler
-def test_other_learning_rates_do_not_carry_the_plateaus_code():
-    fun = njit(lambda x: (x[0] * x[0], 2.0 * x))
-    minimized(fun, True, 0.1, [1.0], maxiter=3)
-    without = textbook.compiled_iterate.inspect_llvm(textbook.compiled_iterate.signatures[-1])
-    minimized(fun, True, PLATEAU, [1.0], maxiter=3)
-    with_plateau = textbook.compiled_iterate.inspect_llvm(textbook.compiled_iterate.signatures[-1])
+def test_other_learning_rates_do_not_carry_the_plateaus_code(monkeypatch):
+    loops = []
+
+    def loop_for(*arguments, **bound):
+        loop, functions = drivers.loop_for(*arguments, **bound)
+        loops.append(loop)
+        return loop, functions
+
+    monkeypatch.setattr(textbook, "loop_for", loop_for)
+    fun = njit(lambda x, a: (a * x[0] * x[0], 2.0 * a * x))
+    codes = []
+    for learning_rate in (0.1, PLATEAU):
+        minimize(fun, [1.0], args=(1.0,), jac=True, options={"maxiter": 3, "learning_rate": learning_rate})
+        codes.append(loops[-1].inspect_llvm(loops[-1].signatures[-1]))
+    without, with_plateau = codes
     assert "plateau_step" in with_plateau
     assert "plateau_step" not in without

@@ -243,7 +243,7 @@ def as_first_class(objective, x):
     """
     if objective.compiled is None or x.dtype != np.float64:
         return None
-    evaluate, fun, jac, args = objective.compiled
+    _, fun, jac, args = objective.compiled
     fun_type, jac_type = _FIRST_CLASS_TYPES.get(objective.evaluate, (None, None))
     if fun_type is None or args or isinstance(jac, DifferencesInThreads) or not _has_type(fun, fun_type):
         return None
@@ -251,7 +251,7 @@ def as_first_class(objective, x):
         jac_type = numba.typeof(jac)
     elif not _has_type(jac, jac_type):
         return None
-    return FirstClass(evaluate, (fun_type, jac_type, numba.typeof(args)), fun, jac, args)
+    return FirstClass(_FIRST_CLASS[objective.evaluate], (fun_type, jac_type, numba.typeof(args)), fun, jac, args)
 
 
 def _has_type(function, function_type):
@@ -325,6 +325,8 @@ _COMPILED = {
         evaluate_complex_step,
     )
 }
+# Apart from those: one that is compiled for functions by their types would take any function for such a one.
+_FIRST_CLASS = {function: jit.driver(function) for function in _FIRST_CLASS_TYPES}
 
 
 # What Python calls. Bound by functools.partial, which processes can be sent where the user's function can.

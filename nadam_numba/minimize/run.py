@@ -23,6 +23,7 @@ from nadam_numba.minimize.result import STOPS, Stop, count_values
 # Without an observer of each iteration, a run returns to Python between chunks, where an interrupt from the keyboard
 # and the end of the time are noticed. Chunks grow until they take this many seconds, which hides what returning costs.
 _CHUNK_SECONDS = 0.05
+_LONGEST_CHUNK = 2**30
 
 
 class Observer(NamedTuple):
@@ -65,7 +66,7 @@ def solve(state, advance, maxiter, deadline, observers, chunk=1):
                 return Stop.TIME_LIMIT
             advance(min(maxiter - done, stride - done % stride if stride else maxiter), chunk)
             is_short = time.perf_counter() - begin < _CHUNK_SECONDS
-            chunk = 2 * chunk if is_short and chunk < 2**30 else max(chunk // 2, 1)
+            chunk = 2 * chunk if is_short and chunk < _LONGEST_CHUNK else max(chunk // 2, 1)
             if numbers["iterations"][0] > done and _wants_to_stop(state, observers):
                 return Stop.CALLBACK
     except KeyboardInterrupt:
@@ -75,7 +76,7 @@ def solve(state, advance, maxiter, deadline, observers, chunk=1):
 
 def first_chunk(seconds):
     """How many evaluations a run may begin with, where the first one took so long."""
-    return max(1, int(_CHUNK_SECONDS / max(seconds, 1e-6)))
+    return int(min(max(_CHUNK_SECONDS / max(seconds, 1e-6), 1), _LONGEST_CHUNK))
 
 
 def _wants_to_stop(state, observers):
