@@ -64,7 +64,8 @@ def _turn_with_pairs(vectors, pairs, numbers, lower):
         step = FIRST_PAIR + 2 * pair
         change = step + 1
         if lower is not None:
-            pairs[INVERSE_PRODUCT, pair] = _inverse_product_of_free(vectors, step, change)
+            product = _product_of_free(vectors, step, change)
+            pairs[INVERSE_PRODUCT, pair] = 1.0 / product if product > 0.0 else 0.0
         inverse_product = pairs[INVERSE_PRODUCT, pair]
         if inverse_product > 0.0:
             if scale == 0.0:
@@ -72,10 +73,10 @@ def _turn_with_pairs(vectors, pairs, numbers, lower):
                 for i in range(size):
                     square += vectors[change, i] * vectors[METRIC, i] * vectors[change, i]
                 scale = 1.0 / (inverse_product * square)
-            product = 0.0
-            for i in range(size):
-                if lower is None or vectors[METRIC, i] > 0.0:
-                    product += vectors[step, i] * vectors[DIRECTION, i]
+            if lower is None:
+                product = _product(vectors, step, DIRECTION)
+            else:
+                product = _product_of_free(vectors, step, DIRECTION)
             weight = product * inverse_product
             for i in range(size):
                 vectors[DIRECTION, i] -= weight * vectors[change, i]
@@ -92,22 +93,34 @@ def _turn_with_pairs(vectors, pairs, numbers, lower):
         change = step + 1
         inverse_product = pairs[INVERSE_PRODUCT, pair]
         if inverse_product > 0.0:
-            product = 0.0
-            for i in range(size):
-                product += vectors[change, i] * vectors[DIRECTION, i]
-            weight = pairs[WEIGHT, pair] - product * inverse_product
+            weight = pairs[WEIGHT, pair] - _product(vectors, change, DIRECTION) * inverse_product
             for i in range(size):
                 if lower is None or vectors[METRIC, i] > 0.0:
                     vectors[DIRECTION, i] += weight * vectors[step, i]
 
 
-def _inverse_product_of_free(vectors, step, change):
-    """Of a pair, as far as the variables go that no bound holds back."""
+def _product(vectors, first, second):
+    """The scalar product of two rows; of four sums beside each other, none waits for another."""
+    size = vectors.shape[1]
+    sum_0, sum_1, sum_2, sum_3 = 0.0, 0.0, 0.0, 0.0
+    for k in range(size // 4):
+        i = 4 * k
+        sum_0 += vectors[first, i] * vectors[second, i]
+        sum_1 += vectors[first, i + 1] * vectors[second, i + 1]
+        sum_2 += vectors[first, i + 2] * vectors[second, i + 2]
+        sum_3 += vectors[first, i + 3] * vectors[second, i + 3]
+    for i in range(size - size % 4, size):
+        sum_0 += vectors[first, i] * vectors[second, i]
+    return (sum_0 + sum_1) + (sum_2 + sum_3)
+
+
+def _product_of_free(vectors, first, second):
+    """The same, as far as the variables go that no bound holds back."""
     product = 0.0
     for i in range(vectors.shape[1]):
         if vectors[METRIC, i] > 0.0:
-            product += vectors[step, i] * vectors[change, i]
-    return 1.0 / product if product > 0.0 else 0.0
+            product += vectors[first, i] * vectors[second, i]
+    return product
 
 
 def _turn_with_momentum(vectors, numbers):
@@ -173,7 +186,8 @@ def _remember_direction(vectors, numbers, gradient):
     record["remembered"] = 1
 
 
-_inverse_product_of_free = jit.scalar(_inverse_product_of_free)
+_product = jit.scalar(_product)
+_product_of_free = jit.scalar(_product_of_free)
 _remember_pair = jit.scalar(_remember_pair)
 _remember_direction = jit.scalar(_remember_direction)
 set_metric = jit.scalar(_set_metric)
