@@ -2,8 +2,8 @@
 
     python benchmarks/minimize_speed.py
 
-The Rosenbrock function with its gradient, compiled; the two loops in turn, and the best of many runs of each. What a run
-costs before and after its iterations stands apart, as the time of a run that ends at x0.
+The Rosenbrock function with its gradient, compiled; the two loops in turn, and the best of many runs of each. What a
+run costs before and after its iterations stands apart, as the time of a run that ends at x0.
 """
 
 import time
@@ -49,8 +49,9 @@ def main():
             shortest = {name: min(shortest[name], best(start, options)) for name, options in runs.items()}
         overhead = shortest["none"][0]
         costs = {name: (shortest[name][0] - overhead) / shortest[name][1] for name in ("fixed", "auto")}
+        fixed, auto = 1e9 * costs["fixed"], 1e9 * costs["auto"]
         print(
-            f"{n:4d} {1e9 * costs['fixed']:9.0f} ns {1e9 * costs['auto']:9.0f} ns {costs['auto'] / costs['fixed']:13.2f} "
+            f"{n:4d} {fixed:9.0f} ns {auto:9.0f} ns {auto / fixed:13.2f} "
             f"{shortest['auto'][1]:12d} {1e6 * overhead:14.0f} us"
         )
 
