@@ -91,6 +91,8 @@ def checked_value(returned, name="fun"):
     """
     if isinstance(returned, float):  # the common case, on the hot path of Python objectives
         return float(returned)
+    if isinstance(returned, tuple) and len(returned) == 2:
+        raise ValueError(f"{_NOT_A_SCALAR} {name} returned {returned!r}: if that is value and gradient, give jac=True")
     array = _real_array(name, returned)
     if array.size != 1:
         raise ValueError(f"{_NOT_A_SCALAR} {name} returned {returned!r}")
