@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nadam_numba.minimize import textbook
-from nadam_numba.minimize.bounds import clip
+from nadam_numba.minimize.bounds import clip, projected_norm
 from nadam_numba.minimize.options import make_hyperparameters
 from nadam_numba.minimize.result import Stop, count_values
 from nadam_numba.minimize.run import solve
@@ -88,13 +88,17 @@ def _diagnose(objective, state, lower, upper, maxfev):
     scratch = np.empty_like(x)
 
     def value_at(point):
-        value, has_gradient = objective.evaluate(objective.fun, objective.jac, objective.args, point, scratch, -np.inf)
+        best = float(record["best_value"])
+        value, has_gradient = objective.evaluate(objective.fun, objective.jac, objective.args, point, scratch, best)
         record["values"] += 1
         record["gradients"] += has_gradient
+        if has_gradient and value < best and np.all(np.isfinite(scratch)):
+            record["best_value"], record["best_norm"] = value, projected_norm(point, scratch, lower, upper)
+            state.best_x[:], state.best_gradient[:] = point, scratch
         return value
 
     spare = maxfev - count_values(record, objective.values_per_gradient)
-    if spare < 1 + 2 * len(_STEPS):
+    if spare < (1 + 2 * len(_STEPS)) * (1 + objective.values_per_gradient):
         return None
     value = float(record["value"])
     noise = abs(value_at(x) - value)
