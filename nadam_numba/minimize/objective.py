@@ -243,7 +243,7 @@ def as_first_class(objective, x):
     """
     if objective.compiled is None or x.dtype != np.float64:
         return None
-    evaluate, fun, jac, args = objective.compiled
+    _, fun, jac, args = objective.compiled
     fun_type, jac_type = _FIRST_CLASS_TYPES.get(objective.evaluate, (None, None))
     if fun_type is None or args or isinstance(jac, DifferencesInThreads) or not _has_type(fun, fun_type):
         return None
@@ -251,6 +251,7 @@ def as_first_class(objective, x):
         jac_type = numba.typeof(jac)
     elif not _has_type(jac, jac_type):
         return None
+    evaluate = _FIRST_CLASS_COMPILED[objective.evaluate]
     return FirstClass(evaluate, (fun_type, jac_type, numba.typeof(args)), fun, jac, args)
 
 
@@ -325,6 +326,10 @@ _COMPILED = {
         evaluate_complex_step,
     )
 }
+
+# The same once more: where a function has been compiled for functions by their type, Numba tries to make that type of
+# any function it is called with, and fails on those that take other arguments.
+_FIRST_CLASS_COMPILED = {function: jit.driver(function) for function in _FIRST_CLASS_TYPES}
 
 
 # What Python calls. Bound by functools.partial, which processes can be sent where the user's function can.
