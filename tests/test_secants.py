@@ -1,4 +1,4 @@
-"""The directions of `auto` against NumPy: the two-loop recursion, the dense BFGS inverse, Hager and Zhang's momentum."""
+"""The directions of `auto` against NumPy: the two-loop recursion, the dense BFGS inverse, the momentum."""
 
 import numpy as np
 import pytest
