@@ -142,14 +142,16 @@ def test_a_run_is_the_start_of_a_longer_one(wrap, memory):
         np.testing.assert_array_equal(part.allvecs, whole.allvecs[: maxiter + 1])
 
 
-@MEMORIES
-@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
-def test_single_precision_ends_in_success(problem, memory, request):
-    if (problem.name, memory) == ("rosenbrock_2", 0):
-        request.applymarker(pytest.mark.xfail(reason="rounding is taken for kinks", strict=True))
-    result = minimize(problem.fun, problem.start.astype(np.float32), jac=problem.gradient, options={"memory": memory})
-    assert result.success
-    np.testing.assert_allclose(result.x, problem.minimum, atol=2e-2)
+@pytest.mark.parametrize(
+    "memory", [10, pytest.param(0, marks=pytest.mark.xfail(reason="rounding is taken for kinks", strict=True))]
+)
+def test_single_precision_ends_in_success(memory):
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        x0 = rng.uniform(-2.0, 2.0, rng.integers(2, 9)).astype(np.float32)
+        result = minimize(rosenbrock, x0, jac=rosenbrock_gradient, options={"memory": memory})
+        assert result.success
+        assert np.abs(result.jac).max() < 0.3
 
 
 # Units
@@ -214,7 +216,11 @@ OVERFLOWS = pytest.mark.xfail(reason="the metric is a root of squares that overf
 )
 def test_tiny_and_huge_objectives_are_minimised(dtype, unit):
     unit = dtype(unit)
-    result = minimize(lambda x: unit * rosenbrock(x), START.astype(dtype), jac=lambda x: unit * rosenbrock_gradient(x))
+    # Uncompiled kernels tell of what overflows.
+    with np.errstate(all="ignore"):
+        result = minimize(
+            lambda x: unit * rosenbrock(x), START.astype(dtype), jac=lambda x: unit * rosenbrock_gradient(x)
+        )
     assert result.success
     np.testing.assert_allclose(result.x, 1.0, rtol=1e-6 if dtype is np.float64 else 1e-2)
 
@@ -566,7 +572,7 @@ def test_nothing_to_do_on_a_constant():
 def test_unbounded(fun, gradient, memory, request):
     if request.node.callspec.id == "cubic-0":
         request.applymarker(pytest.mark.xfail(reason="numbers overflow before the value does", strict=True))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         result = minimize(lambda x: (fun(x), gradient(x)), [1.0, 2.0], jac=True, options={"memory": memory})
     assert (result.status, result.success) == (4, False)
     assert result.fun < -1e290
