@@ -29,6 +29,7 @@ from nadam_numba.minimize.auto_state import (
     BEST_X,
     DIRECTION,
     GRADIENT,
+    METRIC,
     TRIAL,
     TRIAL_GRADIENT,
     X,
@@ -43,6 +44,8 @@ from nadam_numba.minimize.secants import remember, set_metric, turn_with_momentu
 # The first step in units of x, and where a variable starts at 0; and the most that it takes of the way between bounds.
 _FIRST_STEP = 0.1
 _LARGEST_SHARE = 0.5
+# A start counts for 0 if it is less than this times the largest one: it tells no scale.
+_RELATIVE_ZERO = 1e-16
 # A few more secant pairs than there are variables tell all there is to tell of a curvature.
 _SPARE_PAIRS = 2
 # The slope that a line search may leave, with secant pairs and without.
@@ -53,7 +56,11 @@ _LEVEL = 0.01
 _UNBOUNDED_VALUE = 1e-8
 # The decrease that is still to be had, as the last direction tells it, at which the run ends: in units of eps times the
 # value, and, for values that fall to 0, of eps times the decrease so far.
-_LAST_DECREASE, _LAST_SHARE = 0.02, 1e-10
+_LAST_DECREASE, _LAST_SHARE = 0.02, 1e-18
+# How much more than promised the value may change in the last step.
+_KEPT_PROMISE = 10.0
+# Two values that differ by less, in units of eps, are the same to rounding.
+_ROUNDING = 100.0
 # Times these, the decrease that rounding explains where a line search finds none.
 _EXPLAINED = 1e4
 # The default of gtol, as a power of eps.
@@ -101,7 +108,7 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
     """
     state = make_state(x, gradient, first_steps(x, lower, upper), min(options.memory, x.size + _SPARE_PAIRS))
     tests = Tests(
-        _default_gtol(objective, x, gradient, lower, upper) if options.gtol is None else options.gtol,
+        options.gtol,
         options.ftol,
         options.f_target,
         options.patience,
@@ -128,7 +135,7 @@ def _example(has_bounds):
     return state.vectors, state.pairs, state.numbers, bound, bound, tests, 0, 0
 
 
-def _default_gtol(objective, x, gradient, lower, upper):
+def default_gtol(objective, x, gradient, lower, upper):
     """Next to nothing, for the run ends where nothing is left to gain; no less than what differences can tell.
 
     Relative to the first gradient, so that an objective in small units is minimised, too.
@@ -140,7 +147,10 @@ def _default_gtol(objective, x, gradient, lower, upper):
 
 def first_steps(x, lower, upper):
     """The length of each variable's first step: a tenth of its size, and no more than half of what bounds leave."""
-    lengths = np.where(x == 0.0, x.dtype.type(_FIRST_STEP), x.dtype.type(_FIRST_STEP) * np.abs(x))
+    sizes = np.abs(x)
+    info = np.finfo(x.dtype)
+    zero = max(_RELATIVE_ZERO * float(sizes.max(initial=0.0)), float(info.tiny) / float(info.eps))
+    lengths = x.dtype.type(_FIRST_STEP) * np.where(sizes <= zero, x.dtype.type(1.0), sizes)
     if lower is None:
         return lengths
     with np.errstate(over="ignore"):
@@ -211,7 +221,10 @@ def _propose(vectors, pairs, numbers, lower, upper, tests):
     if values + 1 + tests.values_per_gradient > tests.maxfev:
         record["stop"] = _EVALUATION_LIMIT
     elif not _place_trial(vectors, numbers, lower, upper):
-        _give_up(vectors, numbers)
+        if record["is_last_look"]:
+            record["stop"] = _PRECISION
+        else:
+            _give_up(vectors, numbers)
 
 
 def _aim(vectors, pairs, numbers, lower, upper):
@@ -232,15 +245,24 @@ def _aim(vectors, pairs, numbers, lower, upper):
                 return
             record["remembered"] = 0
     rate = 1.0
+    record["is_last_look"] = 0
     if record["remembered"] > 0:
         if memory == 0:
             # The same change, to first order, as that of the last step.
             rate = record["learning_rate"] * record["slope"] / slope
-        record["promise"] = -rate * slope
+        record["promise"] = -slope if memory > 0 else _promise_of_metric(vectors)
         is_known = record["remembered"] >= min(2, memory)
         if is_known and record["promise"] <= _negligible(record, vectors, 1.0):
-            record["stop"] = _PRECISION
+            record["is_last_look"] = 1
     open_search(record, slope, rate)
+
+
+def _promise_of_metric(vectors):
+    """The decrease that is to be had if the metric tells all of the curvature."""
+    promise = 0.0
+    for i in range(vectors.shape[1]):
+        promise += vectors[GRADIENT, i] * vectors[METRIC, i] * vectors[GRADIENT, i]
+    return promise
 
 
 def _slope_within_bounds(vectors, lower, upper):
@@ -315,11 +337,26 @@ def _digest(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
         return
     if has_gradient and not is_finite:
         value, slope = np.nan, np.nan
+    level = _level(vectors)
+    most = level * abs(record["value"]) + _KEPT_PROMISE * record["promise"]
+    if record["is_last_look"] and abs(value - record["value"]) <= most:
+        # Noise would have shown here.
+        record["stop"] = _PRECISION
+        return
+    record["is_last_look"] = 0
     slope_left = _SLOPE_LEFT if pairs.shape[1] > 0 else _SLOPE_LEFT_BY_MOMENTUM
-    if is_found(record, value, slope, slope_left, _level(vectors)) or (is_finite and value <= tests.f_target):
+    is_end = is_found(record, value, slope, slope_left, level) or (is_finite and value <= tests.f_target)
+    if not is_end and is_hopeless(record, np.finfo(vectors.dtype).eps):
+        # As long as no step was too long, the last one is the best.
+        is_end = record["high_rate"] == np.inf and is_finite
+        if not is_end:
+            _give_up(vectors, numbers)
+            return
+    if is_end and record["best_value"] < value - level * abs(value):
+        # A lower point, refused for its slope.
+        _set_found(numbers, BEST_X, BEST_GRADIENT, record["best_value"], record["best_norm"])
+    elif is_end:
         _set_found(numbers, TRIAL, TRIAL_GRADIENT, value, norm)
-    elif is_hopeless(record, np.finfo(vectors.dtype).eps):
-        _give_up(vectors, numbers)
 
 
 def _slope_at_trial(vectors, lower, upper):
@@ -387,8 +424,8 @@ def _accept(vectors, pairs, numbers, tests):
     record["trials"] = 0
     if norm <= tests.gtol:
         record["stop"] = _GRADIENT_STOP
-        if record["best_norm"] > tests.gtol:
-            # Its value is lower by rounding alone.
+        is_level = value - record["best_value"] <= _ROUNDING * np.finfo(vectors.dtype).eps * abs(value)
+        if record["best_norm"] > tests.gtol and is_level:
             _keep_best(vectors, numbers, X, GRADIENT, value, norm)
     elif value <= tests.f_target:
         record["stop"] = _TARGET
@@ -403,6 +440,7 @@ _level = jit.scalar(_level)
 _keep_best = jit.scalar(_keep_best)
 _set_found = jit.scalar(_set_found)
 _give_up = jit.scalar(_give_up)
+_promise_of_metric = jit.scalar(_promise_of_metric)
 _slope_within_bounds = jit.scalar(_slope_within_bounds)
 _slope_at_trial = jit.scalar(_slope_at_trial)
 _place_trial = jit.scalar(_place_trial)

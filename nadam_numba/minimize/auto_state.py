@@ -53,6 +53,7 @@ NUMBERS = np.dtype(
         ("newest", np.int64),
         ("metric_scale", np.float64),
         ("momentum", np.float64),
+        ("is_last_look", np.int64),  # whether the trial point is to show that nothing is left to gain
         ("promise", np.float64),  # the decrease that the last direction with a memory predicted
     ]
 )

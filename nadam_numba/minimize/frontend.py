@@ -279,6 +279,8 @@ def _run(objective, switches, options, x, lower, upper, callback, show, deadline
     start = x, value, gradient, has_gradient, lower, upper
     is_auto = isinstance(options.learning_rate, str)
     if is_auto:
+        if options.gtol is None:
+            options = options._replace(gtol=auto.default_gtol(objective, x, gradient, lower, upper))
         state, advance = auto.prepare(objective, options, *start)
     else:
         hyper = make_hyperparameters(switches, options, options.learning_rate)

@@ -19,13 +19,16 @@ _STEPS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 # How far the change of the values may be from what the gradient says of it, as a factor.
 _AGREEMENT = 3.0
 _LONGEST_SCHEDULE = 10_000
+# The decrease still to be had, relative to that so far, that rounding of large terms explains.
+_RESOLVED = 1e-8
 
 
 class Diagnosis(NamedTuple):
     """Why a line search found nothing."""
 
     noise: float  # by how much two values at the same point differ
-    is_wrong_gradient: bool
+    holds_ahead: bool  # whether values change as the gradient says, over some distance
+    holds_behind: bool  # whether they do on the way to the point
 
 
 def go_on(objective, switches, options, state, lower, upper, deadline, observers):
@@ -55,7 +58,12 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
     if diagnosis is None or not (diagnosis.noise or objective.has_exact_gradient):
         # Differences are not exact enough to tell more, nor to go on with.
         return state, Stop.PRECISION_LOSS
-    if diagnosis.is_wrong_gradient:
+    record = state.numbers[0]
+    decrease = float(record["start_value"]) - float(record["value"])
+    if not diagnosis.noise and diagnosis.holds_ahead and record["promise"] <= _RESOLVED * decrease:
+        # The gradient is right, the point no kink, and what is left to gain lost in rounding of large terms.
+        return state, Stop.PRECISION
+    if not (diagnosis.holds_ahead or diagnosis.holds_behind):
         warn_user(
             "The objective does not change as its gradient says, at any distance from where the run has stopped: check "
             "the gradient, for instance with scipy.optimize.check_grad.",
@@ -72,9 +80,10 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
         "give the option `learning_rate` a number or a schedule to choose it yourself.",
         RuntimeWarning,
     )
+    start_value = float(record["start_value"])
     state, advance, limit = _prepare(objective, switches, options, state, lower, upper)
     stop = solve(state, advance, limit, deadline, observers)
-    if diagnosis.noise:
+    if diagnosis.noise and state.numbers["value"][0] <= start_value + diagnosis.noise:
         _keep_last(state)
     return state, Stop.ROUGH if stop is Stop.ITERATION_LIMIT and limit < options.maxiter else stop
 
@@ -103,19 +112,17 @@ def _diagnose(objective, state, lower, upper, maxfev):
     value = float(record["value"])
     noise = abs(value_at(x) - value)
     if noise > _ROUNDING * np.finfo(x.dtype).eps * abs(value):
-        return Diagnosis(noise, False)
+        return Diagnosis(noise, True, True)
     descent = -np.sign(gradient) * state.first_step
+    holds_ahead, holds_behind = False, False
     for step in _STEPS:
         ahead, behind = x + x.dtype.type(step) * descent, x - x.dtype.type(step) * descent
         clip(ahead, lower, upper)
         clip(behind, lower, upper)
         value_ahead, value_behind = value_at(ahead), value_at(behind)
-        # At a kink the gradient holds on one side, and under noise over long distances.
-        if _agree(value_ahead - value_behind, float(gradient @ (ahead - behind))) or _agree(
-            value - value_behind, float(gradient @ (x - behind))
-        ):
-            return Diagnosis(0.0, False)
-    return Diagnosis(0.0, True)
+        holds_ahead |= _agree(value_ahead - value_behind, float(gradient @ (ahead - behind)))
+        holds_behind |= _agree(value - value_behind, float(gradient @ (x - behind)))
+    return Diagnosis(0.0, holds_ahead, holds_behind)
 
 
 def _agree(change, predicted):

@@ -43,7 +43,7 @@ def _set_metric(vectors, numbers, lower, upper):
         squared_step, squared_change = vectors[SQUARED_STEP, i], vectors[SQUARED_CHANGE, i]
         gradient = vectors[GRADIENT, i]
         if squared_step > 0.0 and squared_change > 0.0:
-            vectors[METRIC, i] = math.sqrt(squared_step / squared_change)
+            vectors[METRIC, i] = math.sqrt(squared_step) / math.sqrt(squared_change)
         else:
             vectors[METRIC, i] = vectors[FIRST_STEP, i] / max(abs(gradient), smallest)
         if lower is not None:
@@ -139,8 +139,10 @@ def _remember(vectors, pairs, numbers, point, gradient):
         step = vectors[point, i] - vectors[X, i]
         change = vectors[gradient, i] - vectors[GRADIENT, i]
         product += step * change
-        step_square += step * step
-        change_square += change * change
+        metric = vectors[METRIC, i]
+        if metric > 0.0:
+            step_square += step * step / metric
+            change_square += change * metric * change
         if step != 0.0:
             vectors[SQUARED_STEP, i] = _DECAY * vectors[SQUARED_STEP, i] + (1.0 - _DECAY) * step * step
             vectors[SQUARED_CHANGE, i] = _DECAY * vectors[SQUARED_CHANGE, i] + (1.0 - _DECAY) * change * change
