@@ -35,7 +35,7 @@ def test_a_gradient_of_the_wrong_sign(wrap, maxfev, memory):
     result, messages = run(wrap(sphere), [5.0, 5.0], wrap(lambda x: -slope(x)), maxfev=maxfev, memory=memory)
     assert (result.status, result.success) == (2, False)
     assert result.message == "The objective does not change as its gradient says."
-    assert result.x.tolist() == [5.0, 5.0]
+    assert result.fun == sphere(result.x) <= sphere(np.array([5.0, 5.0]))
     assert len(messages) == 1
     assert "check the gradient" in messages[0]
 
@@ -98,16 +98,7 @@ def minibatch(start, seed):
     return result, messages, np.abs(result.x - solution).max()
 
 
-CONVERGED = pytest.mark.xfail(
-    reason="noise passes for convergence where secants promise no further decrease", strict=True
-)
-
-
-@pytest.mark.parametrize(
-    ("start", "seed"),
-    [(0.0, 0), (0.0, 1), (1.0, 0), (1.0, 1)]
-    + [pytest.param(start, seed, marks=CONVERGED) for start, seed in ((0.0, 15), (0.0, 28), (1.0, 29))],
-)
+@pytest.mark.parametrize(("start", "seed"), [(0.0, 0), (0.0, 1), (1.0, 0), (1.0, 1), (0.0, 15), (0.0, 28), (1.0, 29)])
 def test_minibatches_end_near_the_solution_of_all(start, seed):
     result, messages, error = minibatch(start, seed)
     assert not result.success
@@ -116,7 +107,6 @@ def test_minibatches_end_near_the_solution_of_all(start, seed):
     assert error < 0.02
 
 
-@pytest.mark.xfail(reason="the last iterate under noise may lie far above the start", strict=True)
 def test_noise_under_differences_does_not_lead_away():
     rng = np.random.default_rng(1)
     result, messages = run(lambda x: sphere(x) + 1e-3 * rng.standard_normal(), [5.0, 5.0], None)
@@ -148,7 +138,6 @@ def test_rounding_is_no_noise(size):
 
 
 @pytest.mark.parametrize("n", [5, 20, 50])
-@pytest.mark.xfail(reason="rounding of large terms that cancel is taken for kinks", strict=True)
 def test_rounding_of_terms_that_cancel_is_no_noise(n):
     rng = np.random.default_rng(5)
     matrix = rng.standard_normal((2 * n, n)) * np.logspace(0, 3, n)
@@ -208,7 +197,6 @@ def test_the_run_goes_on_with_its_counts_callbacks_and_history():
     np.testing.assert_allclose(result.x, np.arange(4), atol=0.5)
 
 
-@pytest.mark.xfail(reason="the textbook method's default of gtol is absolute", strict=True)
 def test_a_run_that_has_met_kinks_is_no_success():
     # The default of gtol is relative to the start in one method, and must be so in the other.
     unit = 1e-8

@@ -59,8 +59,6 @@ _UNBOUNDED_VALUE = 1e-8
 _LAST_DECREASE, _LAST_SHARE = 0.02, 1e-18
 # How much more than promised the value may change in the last step.
 _KEPT_PROMISE = 10.0
-# Two values that differ by less, in units of eps, are the same to rounding.
-_ROUNDING = 100.0
 # Times these, the decrease that rounding explains where a line search finds none.
 _EXPLAINED = 1e4
 # The default of gtol, as a power of eps.
@@ -221,10 +219,7 @@ def _propose(vectors, pairs, numbers, lower, upper, tests):
     if values + 1 + tests.values_per_gradient > tests.maxfev:
         record["stop"] = _EVALUATION_LIMIT
     elif not _place_trial(vectors, numbers, lower, upper):
-        if record["is_last_look"]:
-            record["stop"] = _PRECISION
-        else:
-            _give_up(vectors, numbers)
+        _give_up(vectors, numbers)
 
 
 def _aim(vectors, pairs, numbers, lower, upper):
@@ -402,8 +397,8 @@ def _give_up(vectors, numbers):
     elif record["high_rate"] < np.inf and not np.isfinite(record["high_value"]):
         record["stop"] = _NONFINITE
     else:
-        is_explained = record["promise"] <= _negligible(record, vectors, _EXPLAINED)
-        record["stop"] = _PRECISION if is_explained else _PRECISION_LOSS
+        record["is_explained"] = record["promise"] <= _negligible(record, vectors, _EXPLAINED)
+        record["stop"] = _PRECISION_LOSS
 
 
 def _accept(vectors, pairs, numbers, tests):
@@ -424,9 +419,6 @@ def _accept(vectors, pairs, numbers, tests):
     record["trials"] = 0
     if norm <= tests.gtol:
         record["stop"] = _GRADIENT_STOP
-        is_level = value - record["best_value"] <= _ROUNDING * np.finfo(vectors.dtype).eps * abs(value)
-        if record["best_norm"] > tests.gtol and is_level:
-            _keep_best(vectors, numbers, X, GRADIENT, value, norm)
     elif value <= tests.f_target:
         record["stop"] = _TARGET
     elif tests.ftol >= 0.0 and decrease <= tests.ftol * size:

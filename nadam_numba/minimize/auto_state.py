@@ -54,6 +54,7 @@ NUMBERS = np.dtype(
         ("metric_scale", np.float64),
         ("momentum", np.float64),
         ("is_last_look", np.int64),  # whether the trial point is to show that nothing is left to gain
+        ("is_explained", np.int64),  # whether rounding can be why a line search has found nothing
         ("promise", np.float64),  # the decrease that the last direction with a memory predicted
     ]
 )

@@ -4,6 +4,7 @@ A loop ``iterate(fun, jac, args, ...)`` finds the objective's way to be evaluate
 """
 
 import functools
+import weakref
 
 import numba
 
@@ -38,12 +39,23 @@ def loop_for(iterate, objective, x, example, variant, sources, **bound):
     bound = tuple(bound.items())
     if objective.compiled is None:
         return _python_loop(iterate, objective.evaluate, bound), (objective.fun, objective.jac, objective.args)
-    first = None if variant is None else as_first_class(objective, x)
-    if first is None:
-        evaluate, *functions = objective.compiled
+    evaluate, *functions = objective.compiled
+    if variant is None:
         return _compiled_loop(iterate, evaluate, bound), functions
-    loop = _first_class_loop(iterate, first.evaluate, first.types, example, variant, sources, bound)
-    return loop, (first.fun, first.jac, first.args)
+    known = _known_loops.setdefault(functions[0], {})
+    key = iterate, evaluate, x.dtype, bool(functions[2]), variant, bound
+    # What is not a function, or none, may change from run to run.
+    if functions[1] is None and key in known:
+        return known[key], functions
+    first = as_first_class(objective, x)
+    if first is None:
+        return _compiled_loop(iterate, evaluate, bound), functions
+    known[key] = _first_class_loop(iterate, first.evaluate, first.types, example, variant, sources, bound)
+    return known[key], (first.fun, first.jac, first.args)
+
+
+# Of each compiled objective, the loops compiled for its types: to find them takes longer than a small problem.
+_known_loops = weakref.WeakKeyDictionary()
 
 
 @functools.cache

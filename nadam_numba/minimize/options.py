@@ -86,6 +86,8 @@ def make_options(method, options, tol=None):
     """
     if not isinstance(options, (Mapping, NoneType)):
         raise TypeError(f"options={options!r} is a {type(options).__name__}: it must be a dict or None")
+    if not options and tol is None:
+        return _DEFAULTS
     given = dict(options or {})
     unknown = [name for name in given if name not in Options._fields]
     if unknown:
@@ -159,3 +161,5 @@ _CHECKS = {
     "memory": partial(integer_from, 0),
     "polish": true_or_false,
 }
+# The defaults are the same for all methods, and need no check.
+_DEFAULTS = Options()

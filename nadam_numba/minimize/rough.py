@@ -29,6 +29,7 @@ class Diagnosis(NamedTuple):
     noise: float  # by how much two values at the same point differ
     holds_ahead: bool  # whether values change as the gradient says, over some distance
     holds_behind: bool  # whether they do on the way to the point
+    is_complete: bool  # False where `maxfev` has left no room
 
 
 def go_on(objective, switches, options, state, lower, upper, deadline, observers):
@@ -51,18 +52,19 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
         As the module `state` describes it.
     stop : Stop
     """
+    record = state.numbers[0]
     try:
         diagnosis = _diagnose(objective, state, lower, upper, options.maxfev)
     except KeyboardInterrupt:
         return state, Stop.INTERRUPTED
-    if diagnosis is None or not (diagnosis.noise or objective.has_exact_gradient):
+    # Where the gradient is right and the point no kink, what is left to gain can be lost in rounding of large terms.
+    decrease = float(record["start_value"]) - float(record["value"])
+    is_resolved = diagnosis.holds_ahead and record["promise"] <= _RESOLVED * decrease
+    if not diagnosis.noise and (record["is_explained"] or is_resolved):
+        return state, Stop.PRECISION
+    if not diagnosis.is_complete or not (diagnosis.noise or objective.has_exact_gradient):
         # Differences are not exact enough to tell more, nor to go on with.
         return state, Stop.PRECISION_LOSS
-    record = state.numbers[0]
-    decrease = float(record["start_value"]) - float(record["value"])
-    if not diagnosis.noise and diagnosis.holds_ahead and record["promise"] <= _RESOLVED * decrease:
-        # The gradient is right, the point no kink, and what is left to gain lost in rounding of large terms.
-        return state, Stop.PRECISION
     if not (diagnosis.holds_ahead or diagnosis.holds_behind):
         warn_user(
             "The objective does not change as its gradient says, at any distance from where the run has stopped: check "
@@ -89,10 +91,7 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
 
 
 def _diagnose(objective, state, lower, upper, maxfev):
-    """Evaluate the objective at the iterate once more, and around it, against what the gradient says.
-
-    None where `maxfev` leaves no room for it.
-    """
+    """Evaluate the objective at the iterate once more and, where rounding explains nothing, around it."""
     record, x, gradient = state.numbers[0], state.x, state.gradient
     scratch = np.empty_like(x)
 
@@ -107,12 +106,15 @@ def _diagnose(objective, state, lower, upper, maxfev):
         return value
 
     spare = maxfev - count_values(record, objective.values_per_gradient)
-    if spare < (1 + 2 * len(_STEPS)) * (1 + objective.values_per_gradient):
-        return None
+    cost = 1 + objective.values_per_gradient
+    if spare < cost:
+        return Diagnosis(0.0, False, False, False)
     value = float(record["value"])
     noise = abs(value_at(x) - value)
     if noise > _ROUNDING * np.finfo(x.dtype).eps * abs(value):
-        return Diagnosis(noise, True, True)
+        return Diagnosis(noise, True, True, True)
+    if record["is_explained"] or spare < cost * (1 + 2 * len(_STEPS)):
+        return Diagnosis(0.0, False, False, False)
     descent = -np.sign(gradient) * state.first_step
     holds_ahead, holds_behind = False, False
     for step in _STEPS:
@@ -122,7 +124,7 @@ def _diagnose(objective, state, lower, upper, maxfev):
         value_ahead, value_behind = value_at(ahead), value_at(behind)
         holds_ahead |= _agree(value_ahead - value_behind, float(gradient @ (ahead - behind)))
         holds_behind |= _agree(value - value_behind, float(gradient @ (x - behind)))
-    return Diagnosis(0.0, holds_ahead, holds_behind)
+    return Diagnosis(0.0, holds_ahead, holds_behind, True)
 
 
 def _agree(change, predicted):

@@ -29,7 +29,7 @@ from nadam_numba.minimize.auto_state import (
 # Of the moving averages that make the metric.
 _DECAY = 0.9
 # The smallest gradient, relative to the largest, that counts for the first step of a variable.
-_SMALLEST_GRADIENT = 1e-14
+_SMALLEST_GRADIENT = 1e-30
 # A step along which the gradient changes less, relative to the lengths of both, tells nothing.
 _SMALLEST_CURVATURE = 1e-12
 # The least share of the last direction that is kept, in units of that which undoes it.
