@@ -24,10 +24,13 @@ FOLDER = pathlib.Path(__file__).parent / "nist_strd"
 # Parameters outside a model's domain must give inf or NaN, as in NumPy, rather than ZeroDivisionError.
 _compiled = njit(error_model="numpy")
 
+# The uncompiled model behind each objective.
+MODELS = {}
+
 
 def _sum_of_squares(model):
     """Compile the sum of squared residuals of ``model``, and its gradient."""
-    model = _compiled(model)
+    uncompiled, model = model, _compiled(model)
 
     @_compiled
     def objective(b, x, y):
@@ -41,6 +44,7 @@ def _sum_of_squares(model):
                 gradient[k] -= 2.0 * residual * derivatives[k]
         return value, gradient
 
+    MODELS[objective] = uncompiled
     return objective
 
 
