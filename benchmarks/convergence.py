@@ -1,0 +1,111 @@
+"""Data profiles of minimize and of SciPy's methods on the published test problems, by evaluations and by wall time.
+
+    python benchmarks/convergence.py            # writes benchmarks/results/convergence.json and docs/convergence/
+    python benchmarks/convergence.py --peers    # also torch.optim.NAdam and optax.nadam, where installed
+    python benchmarks/convergence.py --quick    # a few problems, nothing is written
+
+Problems: the 35 of Moré, Garbow and Hillstrom, and NIST's 27 nonlinear regressions from both starts. Each is minimised
+in its own units; with every variable rescaled by a random factor, log-uniform between 1e-3 and 1e3, as is x0; and in
+random units from the origin x0, so that the start is 0 and tells nothing about scales; each without bounds and within a
+box that cuts the minimiser off (`data_profiles.cases.make_box` has the rule).
+
+A problem is solved at tau when f(x0) - f(x) >= (1 - tau) * (f(x0) - fL), where fL is the lowest value that any solver
+has found within 20,000 evaluations, in any units, from that x0 and within that box; tables against the published
+minimum have that in place of fL. Every call of the objective counts as one evaluation, of value and gradient alike.
+"""
+
+import argparse
+import functools
+import importlib.metadata
+import json
+import math
+import pathlib
+import platform
+import sys
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.append(str(ROOT))  # at the end, where it does not hide an installed nadam_numba
+
+from benchmarks.data_profiles import figures, peers, study, tables, timing  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "convergence.json"
+DOCS = ROOT / "docs" / "convergence"
+QUICK = (0, 4, 8, 35, 36)
+
+
+def main(arguments=None):
+    options = _parse(arguments)
+    results = read(RESULTS) if options.from_results else measure(options)
+    for error in sorted(set(results["errors"])):
+        print(error, file=sys.stderr)
+    if options.quick:
+        print(tables.render(results))
+        return
+    if not options.from_results:
+        write(results, RESULTS)
+    DOCS.mkdir(parents=True, exist_ok=True)
+    (DOCS / "table.md").write_text(tables.render(results))
+    for path in figures.draw(results, DOCS):
+        print(path.relative_to(ROOT))
+
+
+def _parse(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seeds", type=int, default=3, help="random units in which each problem is seen (default 3)")
+    parser.add_argument("--peers", action="store_true", help="run the installed packages with fixed learning rates too")
+    parser.add_argument("--no-times", action="store_true", help="count evaluations only")
+    parser.add_argument("--processes", type=int, default=None, help="for counting; times are taken by one")
+    parser.add_argument("--quick", action="store_true", help="a few problems, printed")
+    parser.add_argument("--from-results", action="store_true", help="write tables and figures of the last results anew")
+    return parser.parse_args(arguments)
+
+
+def measure(options):
+    """Run what the options ask for."""
+    places = list(QUICK) if options.quick else list(range(len(study.all_problems())))
+    seeds = 1 if options.quick else options.seeds
+    packages = peers.installed() if options.peers else []
+    results = study.run_all(places, seeds, packages, options.processes, _progress("evaluations", len(places)))
+    if not (options.quick or options.no_times):
+        results["seconds"] = timing.seconds_per_evaluation(places, _progress("wall time", len(places)))
+    names = ["numpy", "scipy", "numba", *packages]
+    results["versions"] = {"Python": platform.python_version(), **{n: importlib.metadata.version(n) for n in names}}
+    results["settings"] = {"seeds": seeds}
+    return results
+
+
+def write(results, path):
+    """As JSON, where null stands for infinity."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_with_nulls(results), separators=(",", ":"), allow_nan=False)
+    # A line for each solver: changes are seen.
+    path.write_text(text.replace('],"', '],\n"').replace('},"', '},\n"') + "\n")
+
+
+def read(path):
+    """What `write` wrote."""
+    return json.loads(path.read_text())
+
+
+def _with_nulls(node):
+    if isinstance(node, dict):
+        return {key: _with_nulls(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_with_nulls(value) for value in node]
+    if isinstance(node, float):
+        if math.isinf(node):
+            return None
+        return int(node) if node.is_integer() else float(f"{node:.4g}")
+    return node
+
+
+def _progress(title, total):
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return iter
+    return functools.partial(tqdm, desc=title, total=total)
+
+
+if __name__ == "__main__":
+    main()
