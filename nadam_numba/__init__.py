@@ -2,8 +2,8 @@
 
 from nadam_numba import schedules
 from nadam_numba.checkpoint import load_checkpoint
-from nadam_numba.minimize import minimize
+from nadam_numba.minimize import minimize, nadam
 from nadam_numba.optimizer import NAdam
 
-__all__ = ["NAdam", "load_checkpoint", "minimize", "schedules"]
+__all__ = ["NAdam", "load_checkpoint", "minimize", "nadam", "schedules"]
 __version__ = "0.1.0"

@@ -15,6 +15,7 @@ step_coefficients = jit.scalar(
     momentum_coefficient=jit.scalar(rule.momentum_coefficient),
     nesterov_parts=jit.scalar(rule.nesterov_parts),
 )
+adam_coefficients = jit.scalar(rule.adam_coefficients)
 _conditioned_gradient = jit.scalar(rule.conditioned_gradient)
 _moving_average = jit.scalar(rule.moving_average)
 _update_element = jit.scalar(rule.update_element, moving_average=_moving_average)

@@ -6,7 +6,8 @@ Compiled functions are of two families:
   a loop from being vectorised. They carry no fastmath: the kernels wait for memory, so it would buy nothing, and it
   would cost the promise that every way through the package gives the same bits. Kernels are cached on disk.
 - drivers call the user's functions. They carry no flag at all, because flags leak into the functions a driver
-  compiles, and no cache, because a function that takes functions never finds its entry again.
+  compiles, and no cache, because a function that takes functions never finds its entry again: except where it takes
+  them by their types alone, as a first-class driver does.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ PARALLEL_CROSSOVER = {"omp": 2**16, "tbb": 2**16, "workqueue": 2**20}
 
 def scalar(function, **bound):
     """Compile a function of scalars that kernels and drivers inline; `bound` as in `kernel`."""
-    return numba.njit(error_model="numpy")(_bind(function, bound))
+    return numba.njit(error_model="numpy")(bind(function, **bound))
 
 
 def kernel(function, *source_modules, parallel=False, **bound):
@@ -49,7 +50,7 @@ def kernel(function, *source_modules, parallel=False, **bound):
     # Numba files its cache under the qualified name and the file's contents, and ignores flags and callees there.
     # So each variant is a copy whose name tells them.
     variant = "_".join(["parallel" if parallel else "serial", *(callee.__name__ for callee in bound.values())])
-    copy = _bind(function, bound)
+    copy = bind(function, **bound)
     fingerprint = _fingerprint(source_modules)
     copy.__qualname__ = f"{function.__qualname__}_{variant}_{fingerprint}"
     dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(copy)
@@ -60,9 +61,38 @@ def kernel(function, *source_modules, parallel=False, **bound):
     return dispatcher
 
 
-def driver(function):
-    """Compile a loop that calls the user's functions."""
-    return numba.njit(function)
+def driver(function, parallel=False, **bound):
+    """Compile a loop that calls the user's functions; its ``prange`` loops become threads if `parallel`."""
+    copy = bind(function, **bound)
+    return numba.njit(parallel=True)(copy) if parallel else numba.njit(copy)
+
+
+def first_class_driver(function, arguments, *source_modules, **bound):
+    """Compile a loop once for all functions of the user's that have the same types, and cache it on disk.
+
+    It calls them by their addresses, which costs some nanoseconds a call and spares compiling it for each of them.
+
+    Parameters
+    ----------
+    function : function
+    arguments : tuple of numba.types.Type
+        Those of its arguments, with `numba.types.FunctionType` for the user's functions.
+    *source_modules, **bound
+        As in `kernel`; the functions of `bound` may call the user's.
+    """
+    copy = bind(function, **bound)
+    fingerprint = _fingerprint(source_modules)
+    # What a signature is filed under does not tell which functions are bound.
+    variant = "_".join(["first_class", *(callee.__name__ for callee in bound.values())])
+    copy.__qualname__ = f"{function.__qualname__}_{variant}_{fingerprint}"
+    dispatcher = numba.njit(copy)
+    if fingerprint and os.environ.get("NADAM_NUMBA_CACHE") != "0":
+        with contextlib.suppress(RuntimeError):
+            dispatcher._cache = _Cache(copy)
+    dispatcher.compile(arguments)
+    # Given a function, it would compile for this one rather than take it by its type.
+    dispatcher.disable_compile()
+    return dispatcher
 
 
 def is_compiled(function):
@@ -76,6 +106,26 @@ def use_threads(size):
         return False
     layer = _safe_threading_layer()
     return layer is not None and size >= PARALLEL_CROSSOVER[layer] and numba.get_num_threads() > 1
+
+
+def threads_for_user_code(function, requested=None):
+    """How many threads may call the user's compiled `function` at once; 1 where several could abort the process.
+
+    Parameters
+    ----------
+    function : dispatcher
+    requested : int, optional
+        -1 means all cores. By default, as many as Numba's loops take now.
+    """
+    layer = _safe_threading_layer()
+    # The workqueue layer aborts on a loop inside a loop. Whether a function that `function` calls has one is not to be
+    # seen, so that there threads are used only on demand.
+    is_nested = function.targetoptions.get("parallel", False)
+    if layer is None or (layer == "workqueue" and (requested is None or is_nested)):
+        return 1
+    if requested is None:
+        return numba.get_num_threads()
+    return numba.config.NUMBA_NUM_THREADS if requested == -1 else min(requested, numba.config.NUMBA_NUM_THREADS)
 
 
 def _was_forked():
@@ -115,10 +165,10 @@ def _safe_threading_layer():
     return layer if is_safe else None
 
 
-def _bind(function, bound):
+def bind(function, **bound):
     """A copy of `function` that finds other functions under some of its global names."""
     names = {**function.__globals__, **bound} if bound else function.__globals__
-    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copy.__doc__ = function.__doc__
     copy.__module__ = function.__module__
     copy.__qualname__ = function.__qualname__

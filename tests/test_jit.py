@@ -83,6 +83,26 @@ def test_second_process_loads_the_cache(tmp_path):
 
 
 @needs_compiler
+def test_first_class_drivers_are_cached(tmp_path):
+    code = """
+    import numba
+    from numba import njit, types
+    from nadam_numba import jit
+
+    def twice(function, x):
+        return _call(function, x) + _call(function, x)
+
+    call = njit(lambda function, x: function(x))
+    arguments = types.FunctionType(types.float64(types.float64)), types.float64
+    driver = jit.first_class_driver(twice, arguments, _call=call)
+    print(driver(njit(lambda x: 2.0 * x), 3.0), sum(driver.stats.cache_hits.values()))
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(code))
+    found = [run_python("import script", cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).split() for _ in range(2)]
+    assert found == [["12.0", "0"], ["12.0", "1"]]
+
+
+@needs_compiler
 def test_a_cache_folder_that_vanishes_or_fills_is_not_an_error(tmp_path):
     code = (
         STEP

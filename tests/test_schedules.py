@@ -12,7 +12,7 @@ from problems import PROBLEMS
 from test_jit import run_python
 
 from nadam_numba import NAdam, minimize, schedules
-from nadam_numba.minimize import frontend, loop
+from nadam_numba.minimize import run, textbook
 
 COMPILES = is_jitted(njit(lambda: 0))
 needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
@@ -512,10 +512,10 @@ def test_python_and_compiled_objectives_make_the_same_iterates(schedule):
 @needs_compiler
 def test_a_new_schedule_compiles_no_new_loop():
     minimized(FUN, GRADIENT, 0.1, PROBLEM.start)
-    before = len(loop.compiled_iterate.signatures)
+    before = len(textbook.compiled_iterate.signatures)
     for schedule in (*SCHEDULES, njit(lambda step: 0.1 / (1.0 + step))):
         minimized(FUN, GRADIENT, schedule, PROBLEM.start, maxiter=20)
-    assert len(loop.compiled_iterate.signatures) == before
+    assert len(textbook.compiled_iterate.signatures) == before
 
 
 # reduce_on_plateau
@@ -649,7 +649,7 @@ def test_plateau_in_nadam_is_told_by_the_user():
 )
 @pytest.mark.parametrize("chunk_seconds", [0.0, math.inf], ids=["steps one by one", "long chunks"])
 def test_minimize_reports_the_value_after_each_step(plateau, dtype, chunk_seconds, monkeypatch):
-    monkeypatch.setattr(frontend, "_CHUNK_SECONDS", chunk_seconds)
+    monkeypatch.setattr(run, "_CHUNK_SECONDS", chunk_seconds)
     before = copy.deepcopy(plateau)
     p, told = PROBLEM.start.astype(dtype), copy.deepcopy(plateau)
     optimizer = NAdam(p, learning_rate=told)
@@ -687,8 +687,8 @@ def test_minimize_goes_on_from_the_state_it_is_given():
 def test_other_learning_rates_do_not_carry_the_plateaus_code():
     fun = njit(lambda x: (x[0] * x[0], 2.0 * x))
     minimized(fun, True, 0.1, [1.0], maxiter=3)
-    without = loop.compiled_iterate.inspect_llvm(loop.compiled_iterate.signatures[-1])
+    without = textbook.compiled_iterate.inspect_llvm(textbook.compiled_iterate.signatures[-1])
     minimized(fun, True, PLATEAU, [1.0], maxiter=3)
-    with_plateau = loop.compiled_iterate.inspect_llvm(loop.compiled_iterate.signatures[-1])
+    with_plateau = textbook.compiled_iterate.inspect_llvm(textbook.compiled_iterate.signatures[-1])
     assert "plateau_step" in with_plateau
     assert "plateau_step" not in without

@@ -43,5 +43,5 @@ def make_callback(callback):
 def _parameters(function):
     try:
         return set(inspect.signature(function).parameters)
-    except ValueError:  # some built-in functions tell none
+    except (TypeError, ValueError):  # some built-in functions tell none
         return set()

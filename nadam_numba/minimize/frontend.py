@@ -1,30 +1,35 @@
-"""The function `minimize`: what it accepts, and the run from x0 to the result."""
+"""The functions `minimize` and `nadam`: what they accept, and the run from x0 to the result."""
 
-import math
+import contextlib
 import time
-import warnings
 from collections.abc import Callable, Mapping
-from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nadam_numba import cpu
-from nadam_numba.hyperparameters import Hyperparameters, nonnegative_finite
+from nadam_numba.hyperparameters import true_or_false
+from nadam_numba.minimize import auto, rough, textbook
+from nadam_numba.minimize.bounds import clip, make_bounds
 from nadam_numba.minimize.callback import make_callback
-from nadam_numba.minimize.loop import compiled_iterate, iterate, start
-from nadam_numba.minimize.objective import make_objective
-from nadam_numba.minimize.result import Status, make_result
-from nadam_numba.schedules import cosine_decay, rates, reduce_on_plateau
+from nadam_numba.minimize.objective import make_objective, with_threads_if_slow
+from nadam_numba.minimize.options import METHODS, make_hyperparameters, make_options
+from nadam_numba.minimize.polish import polish
+from nadam_numba.minimize.result import Stop, make_fixed_result, make_result
+from nadam_numba.minimize.run import (
+    callback_observer,
+    first_chunk,
+    history_observer,
+    make_history,
+    points_observer,
+    progress_observer,
+    solve,
+)
+from nadam_numba.minimize.warn import warn_user
+from nadam_numba.progress import progress_bar
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
-
-# A run returns to Python between chunks of steps, where an interrupt from the keyboard is noticed. Chunks grow until
-# they take this many seconds, which hides the cost of the return, or this many steps, which bounds the rates' memory.
-_CHUNK_SECONDS = 0.05
-_LONGEST_CHUNK = 2**14
 
 
 def minimize(
@@ -40,6 +45,8 @@ def minimize(
     tol: float | None = None,
     callback: Callable | None = None,
     options: Mapping | None = None,
+    *,
+    progress: bool = False,
 ) -> "OptimizeResult":
     """Minimise a function of one or more variables, with the interface of `scipy.optimize.minimize`.
 
@@ -49,57 +56,108 @@ def minimize(
         The objective, ``fun(x, *args) -> float``, plain Python or compiled with ``@njit``. x has shape (n,). With a
         compiled `fun` (and `jac`, if it is a function) the whole loop runs compiled, and gives the same iterates.
     x0 : array_like, shape (n,)
-        Start. float32 is kept, integers become float64.
+        Start, which is moved inside the bounds. float32 is kept; integers, bool and float16 become float64.
     args : tuple, optional
-        Further arguments of `fun` and `jac`.
+        Further arguments of `fun` and `jac`. Anything but a tuple is one argument.
     method : str or callable, optional
-        "nadam". Anything else is handed to `scipy.optimize.minimize` with all arguments.
-    jac : callable, True, None or "2-point", optional
-        The gradient ``jac(x, *args) -> array, shape (n,)``; True if `fun` returns ``(value, gradient)``; None and
-        "2-point" take forward differences, which cost n further calls of `fun` per step.
-    hess, hessp : optional
-        Not used by "nadam"; a RuntimeWarning says so.
-    bounds, constraints : optional
-        Not supported by "nadam": ValueError.
+        "nadam"; "adam", which does not look ahead; "amsgrad", Adam divided by the root of the largest second moment so
+        far; "nadamw" and "adamw", whose `weight_decay` is decoupled. Case does not matter. Anything else is handed to
+        `scipy.optimize.minimize` with the arguments as they are; None is SciPy's default.
+    jac : callable, True, "2-point", "3-point", "cs" or None, optional
+        The gradient ``jac(x, *args) -> array, shape (n,)``; True if `fun` returns ``(value, gradient)``; the name of a
+        scheme of differences; None and False are the option `finite_diff`.
+    hess, hessp, constraints : optional
+        Not used; a RuntimeWarning says so.
+    bounds : scipy.optimize.Bounds or sequence of (min, max), optional
+        None in place of a number is no bound. The objective is evaluated within, and the result ends within. Variables
+        whose bounds are equal are fixed; the `jac` of the result is NaN there if differences were taken.
     tol : float, optional
         Sets the option `gtol`, unless that is given.
     callback : callable, optional
-        Called after each step, as ``callback(intermediate_result=result)`` if that is its only parameter, where
-        ``result`` has x, fun, jac, nit of the current iterate; else as ``callback(x)``. Raise StopIteration to stop.
+        Called after each iteration, as ``callback(intermediate_result=result)`` if that is its only parameter, where
+        ``result`` has x, fun, jac, nit, nfev, njev and learning_rate of the current iterate; else as ``callback(x)``.
+        Raise StopIteration to stop, which counts even at the iteration that also converges.
     options : dict, optional
-        learning_rate : float or callable
-            In units of x: the first steps change each variable by about this much. Either a constant or a schedule, a
-            function of the number of steps made (see `nadam_numba.schedules`). A constant rate ends in an oscillation
-            about the minimum, so the default falls from 0.1 to 0 over `maxiter` steps along half a cosine. A schedule
-            is asked for some steps ahead, and must not depend on when it is asked; one that is compiled with ``@njit``
-            is evaluated by compiled code. Of a `reduce_on_plateau`, a copy is told the value after each step.
+        learning_rate : "auto", float or callable, default "auto"
+            "auto" needs no tuning: it takes NAdam's first step and its metric, and chooses direction and length of
+            each further step from what it has seen (``docs/minimize.md``). The methods are then the same. A number or
+            a schedule makes the textbook method, step by step. It is in units of x: the first steps change each
+            variable by about this much. A constant rate ends in an oscillation about the minimum. A schedule is a
+            function of the number of steps made (see `nadam_numba.schedules`); it is asked for some steps ahead, and
+            must not depend on when it is asked; one that is compiled with ``@njit`` is evaluated by compiled code. Of
+            a `reduce_on_plateau`, a copy is told the value after each step.
         beta_1, beta_2, epsilon, momentum_decay : float, default 0.9, 0.999, 1e-8, 4e-3
-            See `nadam_numba.NAdam`.
-        maxiter : int, default 10000
-            Largest number of steps.
+            See `nadam_numba.NAdam`. "auto" has no use for them.
+        weight_decay : float, default 0
+            Times x, added to the gradient; or, with "nadamw" and "adamw", the part of x that a step of learning rate 1
+            takes away. Not with "auto". The gradient in callbacks, tests and the result is that of `fun` alone.
+        maxiter : int, default 20000
+            Largest number of iterations; it need not be whole. 0, or less, returns x0.
+        maxfev : int, optional
+            Largest number of calls of `fun`, with those that differences take.
         gtol : float
-            Stop when no component of the gradient is larger, at a point whose value is the best seen, to rounding. By
-            default 1e-6 (float32: 3.5e-4), or 6.1e-6 (float32: 4.9e-3) with forward differences, whose own error would
-            hide a smaller gradient.
+            Stop when no component of the gradient, projected onto the bounds, is larger; with a learning rate, at a
+            point whose value is the best seen, to rounding. "auto" stops, besides, where the decrease that is still to
+            be had is lost in the rounding of the objective, and its default, relative to the first gradient where that
+            is less than 1, is next to nothing: 3.7e-11 (float32: 2.4e-5). Otherwise it is 1e-6 (float32: 3.5e-4). With
+            differences it is 6.1e-6 (float32: 4.9e-3), for their own error would hide a smaller gradient.
+        ftol : float, optional
+            Stop when an iteration of "auto" decreases the value by no more than this times the larger of its size and
+            1; with a learning rate, when the values of the last 10 iterations and the best one differ by no more.
+        f_target : float, optional
+            Stop when the value is no larger.
+        patience : int, optional
+            Stop when so many iterations have not improved the best value.
+        max_time : float, optional
+            Stop after so many seconds, as soon as an evaluation is over.
+        finite_diff : "2-point", "3-point" or "cs", default "2-point"
+            How the gradient is taken where `jac` is None.
+        finite_diff_rel_step : float or array_like, optional
+            Step of the differences, relative to x.
+        workers : int or callable, optional
+            A function like `map`, or the number of processes, that evaluates the points of differences.
         disp : bool, default False
             Print how the run ended.
+        return_all : bool, default False
+            Keep all iterates, with x0, in ``result.allvecs``.
+        history : int, optional
+            Record every so many iterations, the start and the last one in ``result.history``: a dict of the arrays nit,
+            fun, gradient_norm (projected) and learning_rate (NaN at the start).
+        memory : int, default 10
+            Steps that "auto" remembers, each with its change of the gradient: two vectors of n numbers. 0 remembers
+            the last direction alone, which takes some more iterations: for n in the millions.
+        polish : bool, default False
+            Hand the best point to SciPy's L-BFGS-B, and take its point if that is lower. It keeps to `maxfev` and
+            `max_time`. `nit` counts none of its iterations.
+    progress : bool, optional
+        Show a progress bar; needs tqdm (``pip install nadam_numba[progress]``).
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        x, fun, jac: the best point seen, after convergence the point that met `gtol`, with its value and gradient;
-        nit: steps made; nfev, njev: evaluations of value and gradient; status: 0 converged, 1 maxiter reached, 3 value
-        or gradient not finite, 99 stopped by the callback; success: whether status is 0; message.
+        x, fun, jac: the best finite point seen, after convergence the point that met `gtol`, with its value and
+        gradient (NaN where `maxfev` left none); nit: iterations made; nfev, njev: calls of `fun` and evaluations of
+        the gradient; success: whether status is 0; message; status: 0 converged, or `f_target` reached, or all
+        variables fixed by bounds; 1 maxiter or maxfev reached; 2 no lower point found, where the message tells
+        rounding, noise or a wrong gradient; 3 value or gradient not finite; 4 unbounded below; 5 max_time reached; 6 no
+        improvement for `patience` iterations; 98 interrupted from the keyboard; 99 stopped by the callback.
+        With "auto", a noisy objective (its values at one point differ) ends at the last point instead of the lowest
+        value, which would be the luckiest.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is of the wrong type or out of range, or `fun` or `jac` return something else than above.
+    ImportError
+        If `progress` is True and tqdm is not installed.
 
     Warns
     -----
     scipy.optimize.OptimizeWarning
-        If `options` has unknown entries.
+        If `options` has unknown entries; with `disp`, if the run is no success.
+    RuntimeWarning
+        If an argument is not used; if "auto" finds the objective noisy or with kinks, and goes on at a learning rate
+        that falls to 0 along half a cosine; or if it finds that the objective does not change as its gradient says.
 
     References
     ----------
@@ -116,141 +174,181 @@ def minimize(
     >>> result.x.round(3).tolist()
     [1.0, 1.0]
     """
-    if not isinstance(options, (Mapping, NoneType)):
-        raise TypeError(f"options={options!r} is a {type(options).__name__}: it must be a dict or None")
-    options = dict(options or {})
-    if not (isinstance(method, str) and method.lower() == "nadam"):
-        from scipy.optimize import minimize as scipy_minimize
+    progress = true_or_false("progress", progress)
+    if isinstance(method, str) and method.lower() in METHODS:
+        return _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options, progress)
+    if progress:
+        raise ValueError(f"progress=True with method={method!r}: only {', '.join(map(repr, METHODS))} show it")
+    from scipy.optimize import minimize as scipy_minimize
 
-        return scipy_minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
-    _refuse_restrictions(bounds, constraints)
-    _warn_unused(hess=hess, hessp=hessp)
-    if tol is not None:
-        options.setdefault("gtol", tol)
-    return _minimize_nadam(fun, x0, args if isinstance(args, tuple) else (args,), jac, callback, **options)
+    return scipy_minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
 
 
-def _minimize_nadam(
-    fun,
-    x0,
-    args,
-    jac,
-    callback,
-    /,
-    learning_rate=None,
-    beta_1=0.9,
-    beta_2=0.999,
-    epsilon=1e-8,
-    momentum_decay=4e-3,
-    maxiter=10_000,
-    gtol=None,
-    disp=False,
-    **unknown_options,
-):
-    _warn_unknown(unknown_options)
-    maxiter = math.floor(nonnegative_finite("maxiter", maxiter))
-    if learning_rate is None:
-        learning_rate = cosine_decay(0.1, max(maxiter, 1))
-    hyper = Hyperparameters(learning_rate, beta_1, beta_2, epsilon, momentum_decay)
-    x = _start_vector(x0)
+def nadam(
+    fun: Callable,
+    x0: ArrayLike,
+    args: Any = (),
+    jac: Callable | bool | str | None = None,
+    hess: Any = None,
+    hessp: Any = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    callback: Callable | None = None,
+    tol: float | None = None,
+    **options: Any,
+) -> "OptimizeResult":
+    """NAdam as a method for SciPy: ``scipy.optimize.minimize(fun, x0, method=nadam)``.
+
+    It serves wherever SciPy takes a method that is a function: in `scipy.optimize.minimize`, in the `minimizer_kwargs`
+    of `basinhopping`, `dual_annealing` and `shgo`, and as ``polish=partial(minimize, method=nadam)`` in
+    `differential_evolution`. `shgo` passes none of the options on: bind them with `functools.partial`, and copy the
+    attribute `lower`, which it asks for.
+
+    Parameters
+    ----------
+    fun, x0, args, jac, hess, hessp, bounds, constraints, callback, tol
+        See `nadam_numba.minimize`. SciPy does not tell a method which differences were asked for by `jac`: use the
+        option `finite_diff`.
+    **options
+        Those of `nadam_numba.minimize`.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        See `nadam_numba.minimize`.
+
+    Examples
+    --------
+    >>> import scipy.optimize
+    >>> from nadam_numba import nadam
+    >>> result = scipy.optimize.minimize(lambda x: (x @ x, 2.0 * x), [3.0, 4.0], jac=True, method=nadam)
+    >>> bool(result.success)
+    True
+    """
+    fun, jac = _without_memory(fun, jac)
+    return _minimize(fun, x0, args, "nadam", jac, hess, hessp, bounds, constraints, tol, callback, options, False)
+
+
+# shgo takes every method for a string.
+nadam.lower = lambda: "_custom"
+
+
+def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options, progress):
+    begin = time.perf_counter()
+    _warn_unused(method, hess, hessp, constraints)
+    switches = METHODS[method.lower()]
+    options = make_options(switches, options, tol)
     callback = make_callback(callback)
-    objective = make_objective(fun, jac, x)
-    gtol = _default_gtol(x.dtype, objective.has_exact_gradient) if gtol is None else nonnegative_finite("gtol", gtol)
-
-    gradient = np.empty_like(x)
-    value = objective.evaluate(objective.fun, objective.jac, args, x, gradient)
-    plateau = hyper.learning_rate.state if isinstance(hyper.learning_rate, reduce_on_plateau) else None
-    state = start(x, value, gradient, gtol, plateau)
-    state, status = _run(state, objective, args, hyper, maxiter, gtol, callback)
-    result = make_result(state, status, objective.calls_per_evaluation)
-    if disp:
+    args = args if isinstance(args, tuple) else (args,)
+    x = _start_vector(x0)
+    lower, upper = make_bounds(bounds, x)
+    clip(x, lower, upper)
+    objective = make_objective(
+        fun,
+        options.finite_diff if jac is None or jac is False else jac,
+        args,
+        x,
+        lower=lower,
+        upper=upper,
+        relative_step=options.finite_diff_rel_step,
+        workers=options.workers,
+    )
+    with contextlib.closing(objective):
+        if lower is not None and x.size and np.all(lower == upper):
+            value, _ = _evaluate(objective, x, np.empty_like(x), -np.inf)
+            return make_fixed_result(x, value)
+        with progress_bar(method) if progress else contextlib.nullcontext() as show:
+            result = _run(objective, switches, options, x, lower, upper, callback, show, begin + options.max_time)
+    if lower is not None and not objective.has_exact_gradient:
+        result.jac[lower == upper] = np.nan
+    if options.disp:
         _print(result)
     return result
 
 
-def _run(state, objective, args, hyper, maxiter, gtol, callback):
-    """Iterate, in chunks, until a stopping test holds; the final state and the reason."""
-    update = cpu.update_for(state.x.size)
-    if objective.compiled:
-        loop, functions = compiled_iterate, objective.compiled
+def _run(objective, switches, options, x, lower, upper, callback, show, deadline):
+    """The result of the run that starts at `x`."""
+    gradient = np.full_like(x, np.nan)
+    # No gradient is begun that could not be ended.
+    affords_gradient = 1 + objective.values_per_gradient <= options.maxfev
+    begin = time.perf_counter()
+    value, has_gradient = _evaluate(objective, x, gradient, np.inf if affords_gradient else -np.inf)
+    chunk = first_chunk(time.perf_counter() - begin)
+    objective = with_threads_if_slow(objective)
+
+    start = x, value, gradient, has_gradient, lower, upper
+    is_auto = isinstance(options.learning_rate, str)
+    if is_auto:
+        state, advance = auto.prepare(objective, options, *start)
     else:
-        loop, functions = iterate, (objective.evaluate, objective.fun, objective.jac)
-    plateau_rule = None if state.plateau is None else hyper.learning_rate.rule
-    chunk = 1
-    while state.status == Status.RUNNING:
-        if state.step >= maxiter:
-            return state, Status.ITERATION_LIMIT
-        begin = time.perf_counter()
-        steps = range(state.step, min(state.step + chunk, maxiter))
-        learning_rates = rates(hyper.schedule, steps)
-        state = loop(
-            update,
-            *functions,
-            args,
-            state,
-            learning_rates,
-            hyper.beta_1,
-            hyper.beta_2,
-            hyper.epsilon,
-            hyper.momentum_decay,
-            gtol,
-            plateau_rule,
-        )
-        if callback is None:
-            is_short = time.perf_counter() - begin < _CHUNK_SECONDS
-            chunk = min(2 * chunk, _LONGEST_CHUNK) if is_short else max(chunk // 2, 1)
-        elif callback(_intermediate_result(state)):
-            return state, Status.CALLBACK_STOPPED
-    return state, Status(state.status)
+        hyper = make_hyperparameters(switches, options, options.learning_rate)
+        state, advance = textbook.prepare(objective, hyper, options, *start)
+    if not affords_gradient and np.isfinite(value):
+        state.numbers["stop"] = Stop.EVALUATION_LIMIT.code
+
+    points, rows, observers = [x.copy()], [], []
+    if options.return_all:
+        observers.append(points_observer(points))
+    if options.history is not None:
+        observers.append(history_observer(rows, options.history))
+        observers[-1].observe(state)
+    if callback is not None:
+        observers.append(callback_observer(callback, objective.values_per_gradient))
+    if show is not None:
+        observers.append(progress_observer(show))
+    stop = solve(state, advance, options.maxiter, deadline, observers, chunk)
+    if is_auto and stop is Stop.PRECISION_LOSS:
+        state, stop = rough.go_on(objective, switches, options, state, lower, upper, deadline, observers)
+
+    result = make_result(state, stop, objective.values_per_gradient)
+    if options.polish:
+        polish(result, stop, objective, state, lower, upper, options.maxfev, deadline)
+    if options.return_all:
+        result.allvecs = points
+    if options.history is not None:
+        result.history = make_history(rows, state)
+    return result
 
 
-def _intermediate_result(state):
-    from scipy.optimize import OptimizeResult
-
-    return OptimizeResult(x=state.x.copy(), fun=state.value, jac=state.gradient.copy(), nit=state.step)
+def _evaluate(objective, x, gradient, limit):
+    return objective.evaluate(objective.fun, objective.jac, objective.args, x, gradient, limit)
 
 
 def _start_vector(x0):
     """A contiguous copy of `x0` to iterate on, of dtype float32 or float64."""
     x = np.atleast_1d(np.asarray(x0))
     if x.ndim != 1:
-        raise ValueError(f"'x0' must only have one dimension: it has the shape {x.shape}")
-    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+        raise ValueError("'x0' must only have one dimension.")
+    if x.dtype.kind not in "biuf" or (x.dtype.kind == "f" and x.dtype.itemsize > 8):
         raise TypeError(f"x0 has dtype {x.dtype}: it must be real, of at most double precision")
     return np.array(x, dtype=x.dtype if x.dtype == np.float32 else np.float64)
 
 
-def _default_gtol(dtype, exact_gradient):
-    """1e-6, or what rounding lets the gradient reach; a difference is wrong by eps**(1/2) times the curvature."""
-    eps = float(np.finfo(dtype).eps)
-    return max(1e-6, eps ** (1 / 2)) if exact_gradient else eps ** (1 / 3)
+def _without_memory(fun, jac):
+    """What the user gave SciPy as ``jac=True``: SciPy hides it in an object that remembers the gradient.
+
+    Compiled functions would be lost to the compiled loop.
+    """
+    is_memory = type(fun).__name__ == "MemoizeJac" and type(fun).__module__.startswith("scipy.optimize.")
+    return (fun.fun, True) if is_memory and jac == fun.derivative else (fun, jac)
 
 
-def _refuse_restrictions(bounds, constraints):
-    for name, value, alternatives in (
-        ("bounds", bounds, "'L-BFGS-B' or 'trust-constr'"),
-        ("constraints", constraints, "'SLSQP' or 'trust-constr'"),
-    ):
-        is_given = value is not None and (not isinstance(value, (tuple, list, dict)) or len(value) > 0)
-        if is_given:
-            raise ValueError(f"{name}={value!r}: method 'nadam' takes none; method={alternatives} does")
-
-
-def _warn_unused(**arguments):
-    for name, value in arguments.items():
-        if value is not None:
-            warnings.warn(f"Method nadam does not use the argument {name}.", RuntimeWarning, stacklevel=3)
-
-
-def _warn_unknown(options):
-    if options:
-        from scipy.optimize import OptimizeWarning
-
-        warnings.warn(f"Unknown solver options: {', '.join(options)}", OptimizeWarning, stacklevel=4)
+def _warn_unused(method, hess, hessp, constraints):
+    if hess is not None:
+        warn_user(f"Method {method} does not use Hessian information (hess).", RuntimeWarning)
+    if hessp is not None:
+        warn_user(f"Method {method} does not use Hessian-vector product information (hessp).", RuntimeWarning)
+    if np.any(constraints):
+        warn_user(f"Method {method} cannot handle constraints.", RuntimeWarning)
 
 
 def _print(result):
-    print(result.message)
+    if result.success:
+        print(result.message)
+    else:
+        from scipy.optimize import OptimizeWarning
+
+        warn_user(result.message, OptimizeWarning)
     print(f"         Current function value: {result.fun:f}")
     print(f"         Iterations: {result.nit:d}")
     print(f"         Function evaluations: {result.nfev:d}")

@@ -1,0 +1,62 @@
+"""The loops of minimize, each written once, in the form that suits an objective.
+
+A loop ``iterate(fun, jac, args, ...)`` finds the objective's way to be evaluated under the global name `_evaluate`.
+"""
+
+import functools
+
+import numba
+
+from nadam_numba import jit
+from nadam_numba.minimize.objective import as_first_class
+
+
+def loop_for(iterate, objective, x, example, variant, sources, **bound):
+    """Choose the form of a loop: as it stands, compiled for this objective, or compiled once for all of its types.
+
+    Parameters
+    ----------
+    iterate : function
+    objective : Objective
+    x : ndarray, shape (n,)
+        Of the dtype of the run.
+    example : function
+        ``example(*variant)`` makes arguments that follow ``fun, jac, args``, of the types that they have in the loop.
+    variant : tuple or None
+        What decides on these types; None where they are anything else, and the loop is compiled for this objective.
+    sources : tuple of modules
+        Those that the loop is made of, beside its own.
+    **bound : function
+        What stands for further global names of `iterate`.
+
+    Returns
+    -------
+    loop : function
+    functions : tuple
+        ``fun, jac, args``.
+    """
+    bound = tuple(bound.items())
+    if objective.compiled is None:
+        return _python_loop(iterate, objective.evaluate, bound), (objective.fun, objective.jac, objective.args)
+    first = None if variant is None else as_first_class(objective, x)
+    if first is None:
+        evaluate, *functions = objective.compiled
+        return _compiled_loop(iterate, evaluate, bound), functions
+    loop = _first_class_loop(iterate, first.evaluate, first.types, example, variant, sources, bound)
+    return loop, (first.fun, first.jac, first.args)
+
+
+@functools.cache
+def _python_loop(iterate, evaluate, bound):
+    return jit.bind(iterate, _evaluate=evaluate, **dict(bound))
+
+
+@functools.cache
+def _compiled_loop(iterate, evaluate, bound):
+    return jit.driver(iterate, _evaluate=evaluate, **dict(bound))
+
+
+@functools.cache
+def _first_class_loop(iterate, evaluate, types, example, variant, sources, bound):
+    arguments = *types, *map(numba.typeof, example(*variant))
+    return jit.first_class_driver(iterate, arguments, *sources, _evaluate=evaluate, **dict(bound))

@@ -1,0 +1,147 @@
+"""The run around the loops: goes on in chunks, lets others look on in between, and finds the reason to end.
+
+What a loop offers is a pair, made by its function ``prepare(objective, hyper, options, x, value, gradient,
+has_gradient, lower, upper)``, as in `textbook`:
+
+- `state`, a NamedTuple as the module `state` describes it, which stands at the start point and is changed in place;
+- ``advance(iterations, evaluations)``, which goes on for at most so many further iterations, and returns soon after
+  so many further evaluations, in the midst of an iteration if need be. It ends earlier where a test holds, with the
+  code of the reason in ``numbers["stop"]``: gtol, ftol, f_target, patience, maxfev and what is not finite are the
+  loop's matter. The limits of iterations and of time, the callback and interrupts are matters of this module.
+
+An observer is a function of the state that is called when the number of iterations has grown. It returns True to stop.
+"""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from nadam_numba.minimize.result import STOPS, Stop, count_values
+
+# Without an observer of each iteration, a run returns to Python between chunks, where an interrupt from the keyboard
+# and the end of the time are noticed. Chunks grow until they take this many seconds, which hides what returning costs.
+_CHUNK_SECONDS = 0.05
+
+
+class Observer(NamedTuple):
+    """A function of the state, and every how many iterations it wants to be called; None for now and then."""
+
+    observe: Callable
+    stride: int | None
+
+
+def solve(state, advance, maxiter, deadline, observers, chunk=1):
+    """Advance `state` to its end.
+
+    Parameters
+    ----------
+    state, advance
+        Of a loop.
+    maxiter : int
+        Largest number of iterations.
+    deadline : float
+        Value of `time.perf_counter` at which the time is over.
+    observers : list of Observer
+    chunk : int
+        How many evaluations go by before the first return to Python, at least; from what one has taken.
+
+    Returns
+    -------
+    Stop
+        The reason. An exception of the user's functions propagates, but for KeyboardInterrupt.
+    """
+    numbers = state.numbers
+    strides = [observer.stride for observer in observers if observer.stride]
+    stride = int(np.gcd.reduce(strides)) if strides else 0
+    try:
+        while numbers["stop"][0] == Stop.RUNNING.code:
+            done = int(numbers["iterations"][0])
+            begin = time.perf_counter()
+            if done >= maxiter:
+                return Stop.ITERATION_LIMIT
+            if begin >= deadline:
+                return Stop.TIME_LIMIT
+            advance(min(maxiter - done, stride - done % stride if stride else maxiter), chunk)
+            is_short = time.perf_counter() - begin < _CHUNK_SECONDS
+            chunk = 2 * chunk if is_short and chunk < 2**30 else max(chunk // 2, 1)
+            if numbers["iterations"][0] > done and _wants_to_stop(state, observers):
+                return Stop.CALLBACK
+    except KeyboardInterrupt:
+        return Stop.INTERRUPTED
+    return STOPS[numbers["stop"][0]]
+
+
+def first_chunk(seconds):
+    """How many evaluations a run may begin with, where the first one took so long."""
+    return max(1, int(_CHUNK_SECONDS / max(seconds, 1e-6)))
+
+
+def _wants_to_stop(state, observers):
+    """Call the observers whose turn it is, all of them."""
+    iterations = state.numbers["iterations"][0]
+    wants = [
+        observer.observe(state) for observer in observers if not observer.stride or iterations % observer.stride == 0
+    ]
+    return any(wants)
+
+
+def callback_observer(callback, values_per_gradient):
+    """Show each iterate to a callback made by `callback.make_callback`."""
+    from scipy.optimize import OptimizeResult
+
+    def observe(state):
+        numbers = state.numbers[0]
+        return callback(
+            OptimizeResult(
+                x=state.x.copy(),
+                fun=float(numbers["value"]),
+                jac=state.gradient.copy(),
+                nit=int(numbers["iterations"]),
+                nfev=count_values(numbers, values_per_gradient),
+                njev=int(numbers["gradients"]),
+                learning_rate=float(numbers["learning_rate"]),
+            )
+        )
+
+    return Observer(observe, 1)
+
+
+def points_observer(points):
+    """Append a copy of each iterate to a list."""
+
+    def observe(state):
+        points.append(state.x.copy())
+
+    return Observer(observe, 1)
+
+
+_HISTORY = {"nit": "iterations", "fun": "value", "gradient_norm": "norm", "learning_rate": "learning_rate"}
+
+
+def history_observer(rows, stride):
+    """Append the numbers of every so many iterations to a list, for `make_history`."""
+
+    def observe(state):
+        rows.append(tuple(state.numbers[name][0] for name in _HISTORY.values()))
+
+    return Observer(observe, stride)
+
+
+def make_history(rows, state):
+    """The recorded numbers as arrays, and those of the last iteration."""
+    last = tuple(state.numbers[name][0] for name in _HISTORY.values())
+    if rows[-1][0] != last[0]:
+        rows = [*rows, last]
+    return {name: np.array(column) for name, column in zip(_HISTORY, zip(*rows, strict=True), strict=True)}
+
+
+def progress_observer(show):
+    """Move a bar of `progress.progress_bar`."""
+
+    def observe(state):
+        numbers = state.numbers[0]
+        show(int(numbers["iterations"]), float(numbers["best_value"]), float(numbers["norm"]))
+
+    return Observer(observe, None)

@@ -1,0 +1,182 @@
+"""The directions of `auto`: a metric for each variable, and what the last steps tell of the curvature.
+
+The functions take the arrays of `auto_state`.
+
+References
+----------
+J. Nocedal, S. J. Wright, "Numerical Optimization", 2nd ed., Springer 2006, algorithm 7.4: the two-loop recursion.
+W. W. Hager, H. Zhang, "A new conjugate gradient method with guaranteed descent and an efficient line search",
+SIAM J. Optim. 16 (2005) 170-192, and "The limited memory conjugate gradient method", SIAM J. Optim. 23 (2013)
+2150-2168: the momentum, and its smallest value.
+"""
+
+import math
+
+from nadam_numba import jit
+from nadam_numba.minimize.auto_state import (
+    DIRECTION,
+    FIRST_PAIR,
+    FIRST_STEP,
+    GRADIENT,
+    INVERSE_PRODUCT,
+    METRIC,
+    SQUARED_CHANGE,
+    SQUARED_STEP,
+    WEIGHT,
+    X,
+)
+
+# Of the moving averages that make the metric.
+_DECAY = 0.9
+# The smallest gradient, relative to the largest, that counts for the first step of a variable.
+_SMALLEST_GRADIENT = 1e-14
+# A step along which the gradient changes less, relative to the lengths of both, tells nothing.
+_SMALLEST_CURVATURE = 1e-12
+# The least share of the last direction that is kept, in units of that which undoes it.
+_SMALLEST_MOMENTUM = 0.4
+
+
+def _set_metric(vectors, numbers, lower, upper):
+    """The inverse of the metric, for each variable; 0 where a bound holds it back."""
+    smallest = _SMALLEST_GRADIENT * numbers[0]["norm"]
+    for i in range(vectors.shape[1]):
+        squared_step, squared_change = vectors[SQUARED_STEP, i], vectors[SQUARED_CHANGE, i]
+        gradient = vectors[GRADIENT, i]
+        if squared_step > 0.0 and squared_change > 0.0:
+            vectors[METRIC, i] = math.sqrt(squared_step / squared_change)
+        else:
+            vectors[METRIC, i] = vectors[FIRST_STEP, i] / max(abs(gradient), smallest)
+        if lower is not None:
+            x = vectors[X, i]
+            if (x <= lower[i] and gradient > 0.0) or (x >= upper[i] and gradient < 0.0):
+                vectors[METRIC, i] = 0.0
+
+
+def _turn_with_pairs(vectors, pairs, numbers, lower):
+    """The direction against the gradient, as the metric and the pairs transform it: the two-loop recursion."""
+    record = numbers[0]
+    size, memory = vectors.shape[1], pairs.shape[1]
+    for i in range(size):
+        vectors[DIRECTION, i] = -vectors[GRADIENT, i]
+    scale = 0.0
+    pair = record["newest"]
+    for _ in range(record["remembered"]):
+        step = FIRST_PAIR + 2 * pair
+        change = step + 1
+        if lower is not None:
+            pairs[INVERSE_PRODUCT, pair] = _inverse_product_of_free(vectors, step, change)
+        inverse_product = pairs[INVERSE_PRODUCT, pair]
+        if inverse_product > 0.0:
+            if scale == 0.0:
+                square = 0.0
+                for i in range(size):
+                    square += vectors[change, i] * vectors[METRIC, i] * vectors[change, i]
+                scale = 1.0 / (inverse_product * square)
+            product = 0.0
+            for i in range(size):
+                if lower is None or vectors[METRIC, i] > 0.0:
+                    product += vectors[step, i] * vectors[DIRECTION, i]
+            weight = product * inverse_product
+            for i in range(size):
+                vectors[DIRECTION, i] -= weight * vectors[change, i]
+            pairs[WEIGHT, pair] = weight
+        pair = pair - 1 if pair > 0 else memory - 1
+    if scale > 0.0:
+        record["metric_scale"] = scale
+    scale = record["metric_scale"]
+    for i in range(size):
+        vectors[DIRECTION, i] *= scale * vectors[METRIC, i]
+    for _ in range(record["remembered"]):
+        pair = pair + 1 if pair + 1 < memory else 0
+        step = FIRST_PAIR + 2 * pair
+        change = step + 1
+        inverse_product = pairs[INVERSE_PRODUCT, pair]
+        if inverse_product > 0.0:
+            product = 0.0
+            for i in range(size):
+                product += vectors[change, i] * vectors[DIRECTION, i]
+            weight = pairs[WEIGHT, pair] - product * inverse_product
+            for i in range(size):
+                if lower is None or vectors[METRIC, i] > 0.0:
+                    vectors[DIRECTION, i] += weight * vectors[step, i]
+
+
+def _inverse_product_of_free(vectors, step, change):
+    """Of a pair, as far as the variables go that no bound holds back."""
+    product = 0.0
+    for i in range(vectors.shape[1]):
+        if vectors[METRIC, i] > 0.0:
+            product += vectors[step, i] * vectors[change, i]
+    return 1.0 / product if product > 0.0 else 0.0
+
+
+def _turn_with_momentum(vectors, numbers):
+    """The direction against the gradient in the metric, and what is kept of the last one."""
+    record = numbers[0]
+    momentum = record["momentum"] if record["remembered"] > 0 else 0.0
+    scale = record["metric_scale"]
+    for i in range(vectors.shape[1]):
+        vectors[DIRECTION, i] = momentum * vectors[DIRECTION, i] - scale * vectors[METRIC, i] * vectors[GRADIENT, i]
+
+
+def _remember(vectors, pairs, numbers, point, gradient):
+    """Learn from the step that leads to the point in row `point`, with the gradient in row `gradient`."""
+    product, step_square, change_square = 0.0, 0.0, 0.0
+    for i in range(vectors.shape[1]):
+        step = vectors[point, i] - vectors[X, i]
+        change = vectors[gradient, i] - vectors[GRADIENT, i]
+        product += step * change
+        step_square += step * step
+        change_square += change * change
+        if step != 0.0:
+            vectors[SQUARED_STEP, i] = _DECAY * vectors[SQUARED_STEP, i] + (1.0 - _DECAY) * step * step
+            vectors[SQUARED_CHANGE, i] = _DECAY * vectors[SQUARED_CHANGE, i] + (1.0 - _DECAY) * change * change
+            if change == 0.0:
+                # Where nothing bends, the next step need not be shorter.
+                vectors[FIRST_STEP, i] = max(vectors[FIRST_STEP, i], abs(step))
+    if product > _SMALLEST_CURVATURE * math.sqrt(step_square * change_square):
+        if pairs.shape[1] > 0:
+            _remember_pair(vectors, pairs, numbers, point, gradient, product)
+        else:
+            _remember_direction(vectors, numbers, gradient)
+
+
+def _remember_pair(vectors, pairs, numbers, point, gradient, product):
+    record = numbers[0]
+    memory = pairs.shape[1]
+    newest = record["newest"] + 1 if record["newest"] + 1 < memory else 0
+    record["newest"] = newest
+    record["remembered"] = min(record["remembered"] + 1, memory)
+    pairs[INVERSE_PRODUCT, newest] = 1.0 / product
+    step = FIRST_PAIR + 2 * newest
+    for i in range(vectors.shape[1]):
+        vectors[step, i] = vectors[point, i] - vectors[X, i]
+        vectors[step + 1, i] = vectors[gradient, i] - vectors[GRADIENT, i]
+
+
+def _remember_direction(vectors, numbers, gradient):
+    """The share of the direction that the next one keeps: Hager and Zhang's, in the metric."""
+    record = numbers[0]
+    curvature, square, cross, along, length = 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(vectors.shape[1]):
+        direction, metric, slope = vectors[DIRECTION, i], vectors[METRIC, i], vectors[gradient, i]
+        change = slope - vectors[GRADIENT, i]
+        curvature += change * direction
+        square += change * metric * change
+        cross += change * metric * slope
+        along += direction * slope
+        if metric > 0.0:
+            length += direction * direction / metric
+    momentum = (cross - 2.0 * along * square / curvature) / curvature
+    smallest = _SMALLEST_MOMENTUM * record["slope"] / length
+    record["momentum"] = record["metric_scale"] * max(momentum, smallest)
+    record["remembered"] = 1
+
+
+_inverse_product_of_free = jit.scalar(_inverse_product_of_free)
+_remember_pair = jit.scalar(_remember_pair)
+_remember_direction = jit.scalar(_remember_direction)
+set_metric = jit.scalar(_set_metric)
+turn_with_pairs = jit.scalar(_turn_with_pairs)
+turn_with_momentum = jit.scalar(_turn_with_momentum)
+remember = jit.scalar(_remember)
