@@ -19,9 +19,14 @@ import functools
 import importlib.metadata
 import json
 import math
+import os
 import pathlib
 import platform
 import sys
+
+# Threads of BLAS cost L-BFGS-B more than they give at this size.
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # at the end, where it does not hide an installed nadam_numba
@@ -63,9 +68,9 @@ def _parse(arguments):
 def measure(options):
     """Run what the options ask for."""
     places = list(QUICK) if options.quick else list(range(len(study.all_problems())))
-    seeds = 1 if options.quick else options.seeds
+    seeds, processes = (1, 1) if options.quick else (options.seeds, options.processes)
     packages = peers.installed() if options.peers else []
-    results = study.run_all(places, seeds, packages, options.processes, _progress("evaluations", len(places)))
+    results = study.run_all(places, seeds, packages, processes, _progress("evaluations", len(places)))
     if not (options.quick or options.no_times):
         results["seconds"] = timing.seconds_per_evaluation(places, _progress("wall time", len(places)))
     names = ["numpy", "scipy", "numba", *packages]

@@ -2,7 +2,6 @@
 
 import functools
 import multiprocessing
-import os
 
 import numpy as np
 from scipy.optimize import Bounds
@@ -49,9 +48,12 @@ def run_all(places, seeds, packages=(), processes=None, progress=iter):
         each tolerance, None where there is nothing to tell, infinity where it is not reached.
     """
     tasks = [(place, seeds, tuple(packages)) for place in places]
-    # Not forked: the parent may have threads.
-    with multiprocessing.get_context("spawn").Pool(processes or os.cpu_count()) as pool:
-        found = list(progress(pool.imap(_run_problem, tasks)))
+    if processes == 1:
+        found = list(progress(map(_run_problem, tasks)))
+    else:
+        # Not forked: the parent may have threads.
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            found = list(progress(pool.imap(_run_problem, tasks)))
     problems = all_problems()
     results = {
         "problems": [
