@@ -243,7 +243,7 @@ def as_first_class(objective, x):
     """
     if objective.compiled is None or x.dtype != np.float64:
         return None
-    evaluate, fun, jac, args = objective.compiled
+    _, fun, jac, args = objective.compiled
     fun_type, jac_type = _FIRST_CLASS_TYPES.get(objective.evaluate, (None, None))
     if fun_type is None or args or isinstance(jac, DifferencesInThreads) or not _has_type(fun, fun_type):
         return None
@@ -251,7 +251,18 @@ def as_first_class(objective, x):
         jac_type = numba.typeof(jac)
     elif not _has_type(jac, jac_type):
         return None
-    return FirstClass(evaluate, (fun_type, jac_type, numba.typeof(args)), fun, jac, args)
+    own = _first_class_evaluate(objective.evaluate)
+    return FirstClass(own, (fun_type, jac_type, numba.typeof(args)), fun, jac, args)
+
+
+@functools.cache
+def _first_class_evaluate(evaluate):
+    """Compiled apart from what takes the user's functions themselves.
+
+    Overloads for both in one dispatcher would be tried on one another's arguments, which is an error where the user's
+    function takes another number of them.
+    """
+    return jit.driver(evaluate)
 
 
 def _has_type(function, function_type):
