@@ -25,8 +25,9 @@ import platform
 import sys
 
 # Threads of BLAS cost L-BFGS-B more than they give at this size.
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+if __name__ == "__main__":
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # at the end, where it does not hide an installed nadam_numba
