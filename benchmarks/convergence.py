@@ -3,6 +3,7 @@
     python benchmarks/convergence.py            # writes benchmarks/results/convergence.json and docs/convergence/
     python benchmarks/convergence.py --peers    # also torch.optim.NAdam and optax.nadam, where installed
     python benchmarks/convergence.py --quick    # a few problems, nothing is written
+    python benchmarks/convergence.py --stages peers    # one part anew; the rest as it was measured before
 
 Problems: the 35 of Moré, Garbow and Hillstrom, and NIST's 27 nonlinear regressions from both starts. Each is minimised
 in its own units; with every variable rescaled by a random factor, log-uniform between 1e-3 and 1e3, as is x0; and in
@@ -39,16 +40,29 @@ DOCS = ROOT / "docs" / "convergence"
 QUICK = (0, 4, 8, 35, 36)
 
 
+STAGES = ("counts", "times", "peers")
+
+
 def main(arguments=None):
     options = _parse(arguments)
-    results = read(RESULTS) if options.from_results else measure(options)
-    for error in sorted(set(results["errors"])):
-        print(error, file=sys.stderr)
     if options.quick:
+        results = _count(list(QUICK), 1, 1)
         print(tables.render(results))
         return
-    if not options.from_results:
+    places = list(range(len(study.all_problems())))
+    everything = [stage for stage in STAGES if stage != "peers" or options.peers]
+    for stage in everything if options.stages is None else options.stages:
+        results = _count(places, options.seeds, options.processes) if stage == "counts" else read(RESULTS)
+        if stage == "times":
+            results["seconds"] = timing.seconds_per_evaluation(places, _progress("wall time", len(places)))
+        if stage == "peers":
+            packages = peers.installed()
+            results["versions"].update(_versions(packages))
+            study.run_peers(results, places, packages, options.processes, _progress("peers", len(places)))
         write(results, RESULTS)
+    results = read(RESULTS)
+    for error in sorted(set(results["errors"])):
+        print(error, file=sys.stderr)
     DOCS.mkdir(parents=True, exist_ok=True)
     (DOCS / "table.md").write_text(tables.render(results))
     for path in figures.draw(results, DOCS):
@@ -59,25 +73,26 @@ def _parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3, help="random units in which each problem is seen (default 3)")
     parser.add_argument("--peers", action="store_true", help="run the installed packages with fixed learning rates too")
-    parser.add_argument("--no-times", action="store_true", help="count evaluations only")
     parser.add_argument("--processes", type=int, default=None, help="for counting; times are taken by one")
     parser.add_argument("--quick", action="store_true", help="a few problems, printed")
-    parser.add_argument("--from-results", action="store_true", help="write tables and figures of the last results anew")
+    parser.add_argument(
+        "--stages",
+        nargs="*",
+        choices=STAGES,
+        help="run these alone, on the results of earlier ones; none of them: write tables and figures anew",
+    )
     return parser.parse_args(arguments)
 
 
-def measure(options):
-    """Run what the options ask for."""
-    places = list(QUICK) if options.quick else list(range(len(study.all_problems())))
-    seeds, processes = (1, 1) if options.quick else (options.seeds, options.processes)
-    packages = peers.installed() if options.peers else []
-    results = study.run_all(places, seeds, packages, processes, _progress("evaluations", len(places)))
-    if not (options.quick or options.no_times):
-        results["seconds"] = timing.seconds_per_evaluation(places, _progress("wall time", len(places)))
-    names = ["numpy", "scipy", "numba", *packages]
-    results["versions"] = {"Python": platform.python_version(), **{n: importlib.metadata.version(n) for n in names}}
+def _count(places, seeds, processes):
+    results = study.run_all(places, seeds, processes, _progress("evaluations", len(places)))
+    results["versions"] = {"Python": platform.python_version(), **_versions(["numpy", "scipy", "numba"])}
     results["settings"] = {"seeds": seeds}
     return results
+
+
+def _versions(packages):
+    return {package: importlib.metadata.version(package) for package in packages}
 
 
 def write(results, path):
@@ -101,7 +116,7 @@ def _with_nulls(node):
     if isinstance(node, float):
         if math.isinf(node):
             return None
-        return int(node) if node.is_integer() else float(f"{node:.4g}")
+        return int(node) if node.is_integer() and abs(node) < 1e15 else node
     return node
 
 

@@ -22,10 +22,8 @@ def solver_name(package, rate):
     return f"{PACKAGES[package]}, rate {rate:g}"
 
 
-def solvers_for(case, packages):
-    """One solver for each package and rate; they have no bounds, and take part in one seed of the rescaled cases."""
-    if case.is_bounded or case.units == "from zero" or case.seed > 0:
-        return []
+def solvers_for(packages):
+    """One solver for each package and rate; they have no bounds."""
     makers = {"torch": _torch, "optax": _optax}
     return [
         Solver(solver_name(package, rate), makers[package](rate), takes_bounds=False, largest_budget=LARGEST_BUDGET)

@@ -8,7 +8,7 @@ from scipy.optimize import Bounds
 
 from ..problems import more_garbow_hillstrom, nist_strd
 from . import peers, solvers
-from .cases import make_box, make_cases, make_units
+from .cases import Case, make_box, make_cases, make_units
 from .profiles import evaluations_to_reach, target_value
 from .record import Recorder
 
@@ -25,7 +25,7 @@ def all_problems():
     return (*more_garbow_hillstrom.problems(), *nist_strd.problems())
 
 
-def run_all(places, seeds, packages=(), processes=None, progress=iter):
+def run_all(places, seeds, processes=None, progress=iter):
     """Run the solvers on every case of the problems at `places`.
 
     Parameters
@@ -34,8 +34,6 @@ def run_all(places, seeds, packages=(), processes=None, progress=iter):
         Of the problems in the list.
     seeds : int
         How many random units each problem is seen in.
-    packages : sequence of str
-        Those of the peers that run too.
     processes : int, optional
         As many as there are cores by default.
     progress : callable
@@ -44,16 +42,11 @@ def run_all(places, seeds, packages=(), processes=None, progress=iter):
     Returns
     -------
     dict
-        Of what can be written as JSON: "problems", "cases", and for each solver and case the "evaluations" that reach
-        each tolerance, None where there is nothing to tell, infinity where it is not reached.
+        Of what can be written as JSON: "problems"; "cases"; the "lowest" value of each problem without bounds and with;
+        and for each solver and case the "evaluations" that reach each tolerance, None where there is nothing to tell,
+        infinity where it is not reached.
     """
-    tasks = [(place, seeds, tuple(packages)) for place in places]
-    if processes == 1:
-        found = list(progress(map(_run_problem, tasks)))
-    else:
-        # Not forked: the parent may have threads.
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            found = list(progress(pool.imap(_run_problem, tasks)))
+    found = _map(_run_problem, [(place, seeds) for place in places], processes, progress)
     problems = all_problems()
     results = {
         "problems": [
@@ -65,21 +58,42 @@ def run_all(places, seeds, packages=(), processes=None, progress=iter):
             for place in places
         ],
         "cases": [],
+        "lowest": [lowest for _, lowest, _ in found],
         "evaluations": {"lowest": {}, "published": {}},
-        "errors": [error for _, errors in found for error in errors],
+        "errors": [error for _, _, errors in found for error in errors],
     }
-    for number, (rows, _) in enumerate(found):
-        for case, costs in rows:
-            results["cases"].append([number, case.is_bounded, case.units, case.seed])
-            for reference, by_solver in costs.items():
-                for name, evaluations in by_solver.items():
-                    column = results["evaluations"][reference].setdefault(name, [])
-                    column.extend([None] * (len(results["cases"]) - 1 - len(column)))
-                    column.append(evaluations)
-    for by_solver in results["evaluations"].values():
-        for column in by_solver.values():
-            column.extend([None] * (len(results["cases"]) - len(column)))
+    results["cases"] = [
+        [number, case.is_bounded, case.units, case.seed]
+        for number, (rows, _, _) in enumerate(found)
+        for case, _ in rows
+    ]
+    _file(results, [costs for rows, _, _ in found for _, costs in rows])
     return results
+
+
+def run_peers(results, places, packages, processes=None, progress=iter):
+    """Add what the peers need to reach the values that `run_all` has found."""
+    tasks = [(place, tuple(packages), results["lowest"][number][0]) for number, place in enumerate(places)]
+    found = _map(_run_problem_with_peers, tasks, processes, progress)
+    by_case = [found[number].get(Case(places[number], *described), {}) for number, *described in results["cases"]]
+    _file(results, by_case)
+
+
+def _map(function, tasks, processes, progress):
+    if processes == 1:
+        return list(progress(map(function, tasks)))
+    # Not forked: the parent may have threads.
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        return list(progress(pool.imap(function, tasks)))
+
+
+def _file(results, costs_of_cases):
+    """Turn costs by case into columns by solver."""
+    for place, costs in enumerate(costs_of_cases):
+        for reference, by_solver in costs.items():
+            columns = results["evaluations"][reference]
+            for name, evaluations in by_solver.items():
+                columns.setdefault(name, [None] * len(costs_of_cases))[place] = evaluations
 
 
 def boxes(place, minimisers):
@@ -102,32 +116,46 @@ def scipy_bounds(units, box):
 
 
 def _run_problem(task):
-    """The costs of all solvers in all cases of one problem, and the exceptions that solvers raised."""
-    place, seeds, packages = task
+    """The costs of all solvers in all cases of one problem, the lowest values, and the exceptions of solvers."""
+    place, seeds = task
     problem = all_problems()[place]
     cases = [case._replace(problem=place) for case in make_cases(1, seeds)]
-    start_value = problem.objective(problem.x0, *problem.args)[0]
     histories, errors, minimisers, box = {}, [], [], None
     for case in cases:
         if case.is_bounded and box is None:
             box = boxes(place, minimisers)
-        competitors = [*solvers.solvers_for(case.is_bounded), *peers.solvers_for(case, packages)]
-        for solver in competitors:
+        histories[case] = {}
+        for solver in solvers.solvers_for(case.is_bounded):
             recorder, error = _record(solver, problem, case, box if case.is_bounded else None)
-            histories[case, solver.name] = recorder.history
+            histories[case][solver.name] = recorder.history
             if error:
                 errors.append(f"{problem.name}, {solver.name}: {error}")
             if not case.is_bounded and case.units == "own" and solver.name in _MINIMISERS_BY:
                 minimisers.append((recorder.best_value, recorder.best_x))
-    lowest = {
-        is_bounded: min(
-            history.values[-1]
-            for (case, _), history in histories.items()
-            if case.is_bounded == is_bounded and history.values.size
+    lowest = [
+        min(
+            float(history.values[-1])
+            for case in cases
+            if case.is_bounded == is_bounded
+            for history in histories[case].values()
+            if history.values.size
         )
         for is_bounded in (False, True)
-    }
-    return [(case, _costs(case, histories, start_value, lowest[case.is_bounded], problem)) for case in cases], errors
+    ]
+    return [(case, _costs(case, histories[case], lowest[case.is_bounded])) for case in cases], lowest, errors
+
+
+def _run_problem_with_peers(task):
+    """The costs of the peers in the cases of one problem in which they take part."""
+    place, packages, lowest = task
+    found = {}
+    for case in (Case(place, False, "own", 0), Case(place, False, "rescaled", 0)):
+        histories = {
+            solver.name: _record(solver, all_problems()[place], case, None)[0].history
+            for solver in peers.solvers_for(packages)
+        }
+        found[case] = _costs(case, histories, lowest)
+    return found
 
 
 def _record(solver, problem, case, box):
@@ -139,8 +167,10 @@ def _record(solver, problem, case, box):
     return recorder, solvers.run(solver, recorder, z0, scipy_bounds(units, box), BUDGETS[-1])
 
 
-def _costs(case, histories, start_value, lowest, problem):
+def _costs(case, histories, lowest):
     """Evaluations of each solver to reach each tolerance, relative to the lowest value found and to the published."""
+    problem = all_problems()[case.problem]
+    start_value = problem.objective(problem.x0, *problem.args)[0]
     references = {"lowest": lowest}
     if not case.is_bounded and not np.isnan(problem.minimum):
         references["published"] = problem.minimum
@@ -150,8 +180,7 @@ def _costs(case, histories, start_value, lowest, problem):
                 evaluations_to_reach(history, target_value(start_value, reference, tolerance))
                 for tolerance in TOLERANCES
             ]
-            for (of, solver), history in histories.items()
-            if of == case
+            for solver, history in histories.items()
         }
         for name, reference in references.items()
     }

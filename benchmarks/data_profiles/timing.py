@@ -54,7 +54,7 @@ def _time_problem(place, is_bounded):
             _solve(*turn)  # what is compiled at the first call
         samples = [{key: _duration(*turn) for key, turn in turns.items()} for _ in range(_REPETITIONS)]
     # The least: what else the machine does only adds.
-    return {key: min(sample[key] for sample in samples) / counts[key] for key in turns}
+    return {key: float(f"{min(sample[key] for sample in samples) / counts[key]:.3e}") for key in turns}
 
 
 def _count(solver, objective, problem, bounds):
