@@ -35,7 +35,7 @@ def draw(results, folder):
 
     with pyplot.rc_context(_SETTINGS):
         paths = [_save(_evaluations(results, pyplot), folder / "evaluations.svg", pyplot)]
-        if "seconds" in results:
+        if results.get("seconds"):
             paths.append(_save(_wall_time(results, pyplot), folder / "wall_time.svg", pyplot))
     return paths
 

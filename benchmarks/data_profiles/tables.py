@@ -92,7 +92,7 @@ def render(results):
     for title, block in FROM_ZERO.items():
         parts += [_counts(results, f"{title[0].lower()}{title[1:]}", select(results, *block))]
     parts += _peer_tables(results)
-    if "seconds" in results:
+    if results.get("seconds"):
         parts += ["## By wall time\n", *(_times_table(results, bounded) for bounded in (False, True))]
         parts += [_margins(results)]
     parts += ["## What is not solved\n", _unsolved(results)]
@@ -222,7 +222,8 @@ def _peer_tables(results):
                     rate, at_rate, per_problem = best_rates(results, package, places, tolerance, budget)
                     if rate is None:
                         break
-                    single.append(f"{_percent(share_solved(at_rate, budget))} ({rate:g})")
+                    share = share_solved(at_rate, budget)
+                    single.append(f"{_percent(share)} ({rate:g})" if share else _percent(share))
                     each.append(_percent(share_solved(per_problem, budget)))
             if single:
                 rows += [[f"{name}, best rate for all", *single], [f"{name}, best rate for each problem", *each]]
