@@ -12,7 +12,7 @@ from .study import all_problems, box_of, scipy_bounds
 
 # Solves that are timed end here: SciPy's methods count iterations, ours evaluations.
 _LIMIT = 200
-_REPETITIONS = 7
+_REPETITIONS = 5
 
 
 def seconds_per_evaluation(places, progress=iter):
@@ -71,6 +71,8 @@ def _count(solver, objective, problem, bounds):
 
 
 def _duration(solver, objective, problem, bounds):
+    """Of a solve right after one like it: else it would matter who has had the processor's caches before."""
+    _solve(solver, objective, problem, bounds)
     begin = time.perf_counter()
     _solve(solver, objective, problem, bounds)
     return time.perf_counter() - begin
