@@ -14,7 +14,7 @@ from scipy.optimize import rosen, rosen_der
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
 
 from benchmarks import convergence
-from benchmarks.data_profiles import peers, solvers, study, tables
+from benchmarks.data_profiles import peers, solvers, study, tables, timing
 from benchmarks.data_profiles.cases import Box, Case, Units, make_box, make_cases, make_units
 from benchmarks.data_profiles.profiles import (
     data_profile,
@@ -244,11 +244,17 @@ def test_smallest_margin_is_taken_over_all_times():
     assert moment in (2.5, 4.0)
 
 
-def test_wall_times_are_evaluations_times_their_cost():
+def test_wall_times_are_those_to_begin_and_for_each_evaluation():
     results = made_up_results()
-    results["seconds"] = {"compiled": {solvers.OURS: [1e-6, 2e-6, 3e-6, 4e-6]}, "NumPy": {}}
-    np.testing.assert_allclose(tables.times(results, "compiled", solvers.OURS, False, 0), [3e-6, np.inf])
-    np.testing.assert_allclose(tables.times(results, "compiled", solvers.OURS, True, 0), [9e-6, 16e-6])
+    seconds = [[1e-4, 1e-6], [0.0, 2e-6], [0.0, 3e-6], [1e-5, 4e-6]]
+    results["seconds"] = {"compiled": {solvers.OURS: seconds}, "NumPy": {}}
+    np.testing.assert_allclose(tables.times(results, "compiled", solvers.OURS, False, 0), [1.03e-4, np.inf])
+    np.testing.assert_allclose(tables.times(results, "compiled", solvers.OURS, True, 0), [9e-6, 2.6e-5])
+
+
+def test_a_short_and_a_long_solve_tell_what_it_takes_to_begin():
+    assert timing.begin_and_slope([2, 12], [5.0, 25.0]) == [1.0, 2.0]
+    assert timing.begin_and_slope([4, 4], [8.0, 8.0]) == [0.0, 2.0]
 
 
 def test_options_are_those_the_docstring_names():

@@ -70,7 +70,10 @@ def times(results, kind, solver, is_bounded, tolerance):
         return None
     middle = len(seconds) // 2
     part = seconds[middle:] if is_bounded else seconds[:middle]
-    return None if any(value is None for value in part) else evaluations * np.array(part)
+    if any(value is None for value in part):
+        return None
+    begin, slope = np.array(part).T
+    return begin + evaluations * slope
 
 
 def render(results):
