@@ -87,7 +87,7 @@ SOLVERS = (
     Solver(OURS, _nadam_numba()),
     Solver(f"{OURS}, gtol=0", _nadam_numba(gtol=0.0)),
     Solver("L-BFGS-B", _l_bfgs_b),
-    Solver(SCIPY_DEFAULT, _scipy("L-BFGS-B", ())),
+    Solver(SCIPY_DEFAULT, _scipy("L-BFGS-B", ("maxiter", "maxfun"))),
     Solver("L-BFGS-B on x / abs(x0)", _in_units_of_start(_l_bfgs_b)),
     Solver("BFGS", _scipy("BFGS", gtol=0.0), takes_bounds=False),
     Solver("CG", _scipy("CG", gtol=0.0), takes_bounds=False),

@@ -73,7 +73,9 @@ def times(results, kind, solver, is_bounded, tolerance):
     if any(value is None for value in part):
         return None
     begin, slope = np.array(part).T
-    return begin + evaluations * slope
+    # Where nothing is solved a slope of 0 would make NaN of infinity.
+    is_solved = np.isfinite(evaluations)
+    return np.where(is_solved, begin + np.where(is_solved, evaluations, 0.0) * slope, np.inf)
 
 
 def render(results):
