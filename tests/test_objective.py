@@ -453,6 +453,57 @@ def test_one_driver_serves_all_objectives_of_the_same_types(kind):
 
 
 @needs_compiler
+@pytest.mark.parametrize("kind", ["pair", "in place", "separate", "2-point", "3-point"])
+def test_objectives_with_args_compile_after_those_without(kind, monkeypatch):
+    monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # what is loaded from disk compiles nothing that could be in the way
+
+    @njit
+    def without_args(x):
+        return x[0] * x[0]
+
+    @njit
+    def with_args(x, a, b):
+        return a * x[0] * x[0] + b
+
+    @njit
+    def slope(x):
+        return np.array([2.0 * x[0], 0.0, 0.0])
+
+    @njit
+    def slope_with_args(x, a, b):
+        return np.array([2.0 * a * x[0], 0.0, 0.0])
+
+    @njit
+    def pair(x):
+        return without_args(x), slope(x)
+
+    @njit
+    def pair_with_args(x, a, b):
+        return with_args(x, a, b), slope_with_args(x, a, b)
+
+    @njit
+    def in_place(x, g):
+        g[0] = 2.0 * x[0]
+        return x[0] * x[0]
+
+    @njit
+    def in_place_with_args(x, g, a, b):
+        g[0] = 2.0 * a * x[0]
+        return a * x[0] * x[0] + b
+
+    (fun, jac), (fun_with_args, jac_with_args) = {
+        "pair": ((pair, True), (pair_with_args, True)),
+        "in place": ((in_place, True), (in_place_with_args, True)),
+        "separate": ((without_args, slope), (with_args, slope_with_args)),
+    }.get(kind, ((without_args, kind), (with_args, kind)))
+    first_class_driver(as_first_class(make_objective(fun, jac, (), X), X))
+    objective = make_objective(fun_with_args, jac_with_args, (3.0, 1.0), X)
+    evaluate, *functions = objective.compiled
+    value = jit.driver(descend, _evaluate=evaluate)(*functions, X.copy(), np.zeros(3), 1)
+    assert value == 3.0 * X[0] ** 2 + 1.0
+
+
+@needs_compiler
 def test_first_class_drivers_keep_the_users_flags():
     fun = njit(lambda x: 1.0 / math.floor(x[0]))
     first = as_first_class(make_objective(fun, None, (), X), X)

@@ -1,0 +1,1 @@
+"""How many problems a solver solves, by the number of evaluations and by wall time."""

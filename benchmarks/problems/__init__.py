@@ -1,0 +1,1 @@
+"""Published test problems with known minima."""
