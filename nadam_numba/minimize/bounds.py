@@ -78,6 +78,8 @@ def _bound(index, value, none):
 
 def _rounded_inside(lower, upper, dtype):
     """The nearest numbers of `dtype` that lie within; where there is none, the nearest."""
+    if dtype == np.float64:
+        return np.array(lower), np.array(upper)
     with np.errstate(over="ignore"):
         low, high = lower.astype(dtype), upper.astype(dtype)
     inner_low = np.where(low < lower, np.nextafter(low, dtype.type(np.inf)), low)
