@@ -30,18 +30,25 @@ def make_bounds(bounds, x):
     if bounds is None:
         return None, None
     lower, upper = _both_ends(bounds)
-    for name, ends, opposite in (("lower", lower, np.inf), ("upper", upper, -np.inf)):
-        for index in np.flatnonzero(np.isnan(ends) | (ends == opposite)):
-            raise ValueError(f"bounds: the {name} bound of variable {index} is {ends[index]}: no number is within it")
-    if np.any(upper < lower):
-        raise ValueError("An upper bound is less than the corresponding lower bound.")
-    try:
-        lower, upper = np.broadcast_to(lower, x.shape), np.broadcast_to(upper, x.shape)
-    except ValueError:
-        raise ValueError("The number of bounds is not compatible with the length of `x0`.") from None
+    has_room = lower.size == 0 or (np.all(lower <= upper) and lower.max() < np.inf and upper.min() > -np.inf)
+    if not has_room:
+        _refuse(lower, upper)
+    if lower.shape != x.shape:
+        try:
+            lower, upper = np.broadcast_to(lower, x.shape), np.broadcast_to(upper, x.shape)
+        except ValueError:
+            raise ValueError("The number of bounds is not compatible with the length of `x0`.") from None
     if np.all(lower == -np.inf) and np.all(upper == np.inf):
         return None, None
     return _rounded_inside(lower, upper, x.dtype)
+
+
+def _refuse(lower, upper):
+    """Say which bounds leave no number."""
+    for name, ends, opposite in (("lower", lower, np.inf), ("upper", upper, -np.inf)):
+        for index in np.flatnonzero(np.isnan(ends) | (ends == opposite)):
+            raise ValueError(f"bounds: the {name} bound of variable {index} is {ends[index]}: no number is within it")
+    raise ValueError("An upper bound is less than the corresponding lower bound.")
 
 
 def _both_ends(bounds):

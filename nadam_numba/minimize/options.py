@@ -102,6 +102,8 @@ def make_options(method, options, tol=None):
         elif name in _HYPERPARAMETERS:
             checked[name] = value
     result = Options(**checked)
+    if checked.keys().isdisjoint(_HYPERPARAMETERS):
+        return result
     is_auto = _is_auto(result.learning_rate)
     hyper = make_hyperparameters(method, result, 0.0 if is_auto else result.learning_rate)
     if is_auto and hyper.weight_decay:
