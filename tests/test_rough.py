@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.optimize
 from numba import njit
 from problems import rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
@@ -203,4 +204,45 @@ def test_a_run_that_has_met_kinks_is_no_success():
     signs = np.array([1.0, -1.0])
     result, messages = run(lambda x: unit * rosenbrock(x), START, lambda x: unit * signs * rosenbrock_gradient(x))
     assert len(messages) == 1
+    assert not result.success
+
+
+def test_kinks_are_no_success():
+    for seed in (0, 5, 8):
+        rng = np.random.default_rng(seed)
+        matrix, right = rng.normal(size=(50, 3)), rng.normal(size=50)
+        result, messages = run(
+            lambda x, a=matrix, b=right: np.abs(a @ x - b).sum(),
+            rng.normal(size=3),
+            lambda x, a=matrix, b=right: a.T @ np.sign(a @ x - b),
+        )
+        assert not result.success
+        assert len(messages) == 1
+        # The least absolute deviations, as a linear program in x and the deviations.
+        identity = np.eye(50)
+        exact = scipy.optimize.linprog(
+            np.r_[np.zeros(3), np.ones(50)],
+            np.block([[matrix, -identity], [-matrix, -identity]]),
+            np.r_[right, -right],
+            bounds=[(None, None)] * 3 + [(0, None)] * 50,
+        )
+        assert exact.fun <= result.fun * (1.0 + 1e-12)
+        assert result.fun <= exact.fun * (1.0 + 1e-2)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
+def test_a_start_at_the_minimum_is_success_without_warning(offset):
+    x = START
+    for _ in range(3):
+        result, messages = run(lambda x: offset + rosenbrock(x), x, rosenbrock_gradient)
+        assert result.success
+        assert not messages
+        x = result.x
+
+
+def test_polishing_makes_no_success_of_noise():
+    rng = np.random.default_rng(0)
+    result, _ = run(
+        lambda x: rosenbrock(x) + 1e-3 * rng.standard_normal(), START, rosenbrock_gradient, polish=True, maxiter=2000
+    )
     assert not result.success

@@ -57,6 +57,8 @@ _UNBOUNDED_VALUE = 1e-8
 # The decrease that is still to be had, as the last direction tells it, at which the run ends: in units of eps times the
 # value, and, for values that fall to 0, of eps times the decrease so far.
 _LAST_DECREASE, _LAST_SHARE = 0.02, 1e-18
+# The gradient, relative to the largest one, at which a promise is believed: at kinks promises are small without reason.
+SMALL_NORM = 1e-3
 # How much more than promised the value may change in the last step.
 _KEPT_PROMISE = 10.0
 # Times these, the decrease that rounding explains where a line search finds none.
@@ -192,6 +194,7 @@ def _start(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
     record["start_value"] = value
     record["norm"] = norm
     record["best_norm"] = norm
+    record["largest_norm"] = norm
     record["learning_rate"] = np.nan
     record["values"] = 1
     record["gradients"] = 1 if has_gradient else 0
@@ -334,8 +337,10 @@ def _digest(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
         value, slope = np.nan, np.nan
     level = _level(vectors)
     most = level * abs(record["value"]) + _KEPT_PROMISE * record["promise"]
-    if record["is_last_look"] and abs(value - record["value"]) <= most:
-        # Noise would have shown here.
+    has_shrunk = norm < 0.5 * record["norm"] and abs(slope) < 0.25 * abs(record["slope"])
+    is_small = has_shrunk or norm <= SMALL_NORM * record["largest_norm"]
+    if record["is_last_look"] and is_small and abs(value - record["value"]) <= most:
+        # Noise would have shown in the value, and a kink in the gradient.
         record["stop"] = _PRECISION
         return
     record["is_last_look"] = 0
@@ -397,7 +402,8 @@ def _give_up(vectors, numbers):
     elif record["high_rate"] < np.inf and not np.isfinite(record["high_value"]):
         record["stop"] = _NONFINITE
     else:
-        record["is_explained"] = record["promise"] <= _negligible(record, vectors, _EXPLAINED)
+        is_small = record["norm"] <= SMALL_NORM * record["largest_norm"]
+        record["is_explained"] = is_small and record["promise"] <= _negligible(record, vectors, _EXPLAINED)
         record["stop"] = _PRECISION_LOSS
 
 
@@ -414,6 +420,7 @@ def _accept(vectors, pairs, numbers, tests):
     copy_into(vectors[GRADIENT], vectors[gradient])
     record["value"] = value
     record["norm"] = norm
+    record["largest_norm"] = max(record["largest_norm"], norm)
     record["learning_rate"] = record["rate"]
     record["iterations"] += 1
     record["trials"] = 0

@@ -26,6 +26,7 @@ NUMBERS = np.dtype(
     [
         *COMMON_NUMBERS,
         ("start_value", np.float64),
+        ("largest_norm", np.float64),  # of all iterates
         ("is_placed", np.int64),  # whether the trial point waits for its evaluation
         # The line search: the slope at its origin, the change of the value that it predicts at the trial point, and
         # the largest value at which the gradient is worth taking there.

@@ -256,7 +256,12 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
     with contextlib.closing(objective):
         if lower is not None and x.size and np.all(lower == upper):
             value, _ = _evaluate(objective, x, np.empty_like(x), -np.inf)
-            return make_fixed_result(x, value)
+            result = make_fixed_result(x, value)
+            if options.return_all:
+                result.allvecs = [x.copy()]
+            if options.disp:
+                print(result.message)
+            return result
         with progress_bar(method) if progress else contextlib.nullcontext() as show:
             result = _run(objective, switches, options, x, lower, upper, callback, show, begin + options.max_time)
     if lower is not None and not objective.has_exact_gradient:

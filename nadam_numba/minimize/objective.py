@@ -389,7 +389,7 @@ def _compile_for_complex(fun, args):
     signature = (numba.types.Array(numba.types.complex128, 1, "C"), *map(numba.typeof, args))
     try:
         fun.compile(signature)
-    except TypingError as error:
+    except (TypingError, RuntimeError) as error:  # RuntimeError: it has explicit signatures, of which this is none
         raise TypeError(
             f"fun does not compile for a complex x, which finite_diff='cs' (jac='cs') needs: {error}"
         ) from error

@@ -13,6 +13,8 @@ _FINAL = {
     Stop.INTERRUPTED,
     Stop.CALLBACK,
     Stop.UNBOUNDED,
+    Stop.ROUGH,
+    Stop.WRONG_GRADIENT,
 }
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nadam_numba.minimize import textbook
+from nadam_numba.minimize.auto import SMALL_NORM
 from nadam_numba.minimize.bounds import clip, projected_norm
 from nadam_numba.minimize.options import make_hyperparameters
 from nadam_numba.minimize.result import Stop, count_values
@@ -19,6 +20,8 @@ _STEPS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 # How far the change of the values may be from what the gradient says of it, as a factor.
 _AGREEMENT = 3.0
 _LONGEST_SCHEDULE = 10_000
+# How little the gradient says of the rise of the values around a smooth minimum.
+_FLAT = 1e-3
 # The decrease still to be had, relative to that so far, that rounding of large terms explains.
 _RESOLVED = 1e-8
 
@@ -29,6 +32,7 @@ class Diagnosis(NamedTuple):
     noise: float  # by how much two values at the same point differ
     holds_ahead: bool  # whether values change as the gradient says, over some distance
     holds_behind: bool  # whether they do on the way to the point
+    is_minimum: bool  # whether values rise on both sides, by far more than the gradient says
     is_complete: bool  # False where `maxfev` has left no room
 
 
@@ -59,8 +63,9 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
         return state, Stop.INTERRUPTED
     # Where the gradient is right and the point no kink, what is left to gain can be lost in rounding of large terms.
     decrease = float(record["start_value"]) - float(record["value"])
-    is_resolved = diagnosis.holds_ahead and record["promise"] <= _RESOLVED * decrease
-    if not diagnosis.noise and (record["is_explained"] or is_resolved):
+    is_small = record["norm"] <= SMALL_NORM * record["largest_norm"]
+    is_resolved = is_small and diagnosis.holds_ahead and record["promise"] <= _RESOLVED * decrease
+    if not diagnosis.noise and (record["is_explained"] or diagnosis.is_minimum or is_resolved):
         return state, Stop.PRECISION
     if not diagnosis.is_complete or not (diagnosis.noise or objective.has_exact_gradient):
         # Differences are not exact enough to tell more, nor to go on with.
@@ -108,15 +113,15 @@ def _diagnose(objective, state, lower, upper, maxfev):
     spare = maxfev - count_values(record, objective.values_per_gradient)
     cost = 1 + objective.values_per_gradient
     if spare < cost:
-        return Diagnosis(0.0, False, False, False)
+        return Diagnosis(0.0, False, False, False, False)
     value = float(record["value"])
     noise = abs(value_at(x) - value)
     if noise > _ROUNDING * np.finfo(x.dtype).eps * abs(value):
-        return Diagnosis(noise, True, True, True)
+        return Diagnosis(noise, True, True, False, True)
     if record["is_explained"] or spare < cost * (1 + 2 * len(_STEPS)):
-        return Diagnosis(0.0, False, False, False)
+        return Diagnosis(0.0, False, False, False, False)
     descent = -np.sign(gradient) * state.first_step
-    holds_ahead, holds_behind = False, False
+    holds_ahead, holds_behind, is_minimum = False, False, False
     for step in _STEPS:
         ahead, behind = x + x.dtype.type(step) * descent, x - x.dtype.type(step) * descent
         clip(ahead, lower, upper)
@@ -124,7 +129,9 @@ def _diagnose(objective, state, lower, upper, maxfev):
         value_ahead, value_behind = value_at(ahead), value_at(behind)
         holds_ahead |= _agree(value_ahead - value_behind, float(gradient @ (ahead - behind)))
         holds_behind |= _agree(value - value_behind, float(gradient @ (x - behind)))
-    return Diagnosis(0.0, holds_ahead, holds_behind, True)
+        rise = min(value_ahead, value_behind) - value
+        is_minimum |= rise > 0.0 and abs(float(gradient @ (ahead - x))) <= _FLAT * rise
+    return Diagnosis(0.0, holds_ahead, holds_behind, is_minimum, True)
 
 
 def _agree(change, predicted):
