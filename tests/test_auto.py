@@ -142,9 +142,7 @@ def test_a_run_is_the_start_of_a_longer_one(wrap, memory):
         np.testing.assert_array_equal(part.allvecs, whole.allvecs[: maxiter + 1])
 
 
-@pytest.mark.parametrize(
-    "memory", [10, pytest.param(0, marks=pytest.mark.xfail(reason="rounding is taken for kinks", strict=True))]
-)
+@MEMORIES
 def test_single_precision_ends_in_success(memory):
     rng = np.random.default_rng(0)
     for _ in range(150):

@@ -32,6 +32,8 @@ _DECAY = 0.9
 _SMALLEST_GRADIENT = 1e-30
 # A step along which the gradient changes less, relative to the lengths of both, tells nothing.
 _SMALLEST_CURVATURE = 1e-12
+# Smaller numbers have no inverse.
+_TINY = 2.3e-308
 # The least share of the last direction that is kept, in units of that which undoes it.
 _SMALLEST_MOMENTUM = 0.4
 
@@ -65,7 +67,7 @@ def _turn_with_pairs(vectors, pairs, numbers, lower):
         change = step + 1
         if lower is not None:
             product = _product_of_free(vectors, step, change)
-            pairs[INVERSE_PRODUCT, pair] = 1.0 / product if product > 0.0 else 0.0
+            pairs[INVERSE_PRODUCT, pair] = 1.0 / product if product > _TINY else 0.0
         inverse_product = pairs[INVERSE_PRODUCT, pair]
         if inverse_product > 0.0:
             if scale == 0.0:
@@ -149,7 +151,7 @@ def _remember(vectors, pairs, numbers, point, gradient):
             if change == 0.0:
                 # Where nothing bends, the next step need not be shorter.
                 vectors[FIRST_STEP, i] = max(vectors[FIRST_STEP, i], abs(step))
-    if product > _SMALLEST_CURVATURE * math.sqrt(step_square * change_square):
+    if product > max(_SMALLEST_CURVATURE * math.sqrt(step_square * change_square), _TINY):
         if pairs.shape[1] > 0:
             _remember_pair(vectors, pairs, numbers, point, gradient, product)
         else:
