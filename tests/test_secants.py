@@ -26,12 +26,19 @@ def quadratic(rng, n):
     return factor @ np.diag(10.0 ** rng.uniform(-2, 0, n)) @ factor.T + 1e-2 * np.eye(n)
 
 
+def open_state(x, gradient, first_step, memory):
+    """A state that has remembered nothing yet."""
+    state = make_state(x, gradient, memory)
+    state.vectors[FIRST_STEP] = first_step
+    secants.open_memory(state.vectors, state.numbers)
+    return state
+
+
 def walk(rng, n, steps, memory, matrix):
     """A state that has remembered a random walk on a quadratic, and the pairs of that walk."""
     x = rng.standard_normal(n)
-    state = make_state(x, matrix @ x, 0.1 * np.abs(x), memory)
+    state = open_state(x, matrix @ x, 0.1 * np.abs(x), memory)
     vectors, pairs, numbers = state.vectors, state.pairs, state.numbers
-    numbers["newest"], numbers["metric_scale"] = -1, 1.0
     seen = []
     for _ in range(steps):
         vectors[TRIAL] = vectors[X] + rng.standard_normal(n)
@@ -126,9 +133,7 @@ def test_full_memory_knows_a_quadratic():
     rng = np.random.default_rng(3)
     matrix = quadratic(rng, 4)
     x = rng.standard_normal(4)
-    state = make_state(x, matrix @ x, np.ones(4), 6)
-    state.numbers["newest"] = -1
-    state.numbers["metric_scale"] = 1.0
+    state = open_state(x, matrix @ x, np.ones(4), 6)
     # Steps that are conjugate: those pairs make the inverse of the matrix.
     _, axes = np.linalg.eigh(matrix)
     for axis in axes.T:
@@ -142,8 +147,7 @@ def test_full_memory_knows_a_quadratic():
 
 
 def test_steps_without_curvature_are_not_remembered():
-    state = make_state(np.zeros(2), np.ones(2), np.ones(2), 3)
-    state.numbers["newest"] = -1
+    state = open_state(np.zeros(2), np.ones(2), np.ones(2), 3)
     state.vectors[TRIAL], state.vectors[TRIAL_GRADIENT] = [3.0, 1.0], [0.0, 0.5]
     secants.remember(state.vectors, state.pairs, state.numbers, TRIAL, TRIAL_GRADIENT)
     assert state.numbers["remembered"][0] == 0
@@ -171,9 +175,8 @@ def test_without_pairs_it_is_hager_and_zhangs(seed, n):
     rng = np.random.default_rng(seed)
     matrix = quadratic(rng, n)
     x = rng.standard_normal(n)
-    state = make_state(x, matrix @ x, 0.1 * np.abs(x), 0)
+    state = open_state(x, matrix @ x, 0.1 * np.abs(x), 0)
     vectors, numbers = state.vectors, state.numbers
-    numbers["newest"], numbers["metric_scale"] = -1, 1.0
     expected = None
     for _ in range(4):
         numbers["norm"] = np.abs(state.gradient).max()
@@ -201,8 +204,8 @@ def test_without_pairs_it_is_hager_and_zhangs(seed, n):
 
 def test_the_metric_before_the_first_step_gives_steps_of_equal_share():
     x, gradient = np.array([2.0, -3.0, 1e-5, 1e6]), np.array([1e3, -1e-6, 5.0, 0.0])
-    state = make_state(x, gradient, 0.1 * np.abs(x), 2)
-    state.numbers["norm"], state.numbers["metric_scale"] = 1e3, 1.0
+    state = open_state(x, gradient, 0.1 * np.abs(x), 2)
+    state.numbers["norm"] = 1e3
     secants.set_metric(state.vectors, state.numbers, None, None)
     secants.turn_with_pairs(state.vectors, state.pairs, state.numbers, None)
     np.testing.assert_allclose(state.vectors[DIRECTION], [-0.2, 0.3, -1e-6, 0.0], rtol=1e-15)
@@ -210,7 +213,7 @@ def test_the_metric_before_the_first_step_gives_steps_of_equal_share():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_all_vectors_are_of_the_dtype_of_x(dtype):
-    state = make_state(np.ones(3, dtype), np.ones(3, dtype), np.ones(3, dtype), 2)
+    state = make_state(np.ones(3, dtype), np.ones(3, dtype), 2)
     assert state.vectors.dtype == dtype
     assert state.vectors.shape == (auto_state.FIRST_PAIR + 4, 3)
     assert all(np.shares_memory(view, state.vectors) for view in (state.x, state.gradient, state.best_x))

@@ -23,11 +23,12 @@ import numpy as np
 
 from nadam_numba import cpu, jit
 from nadam_numba.cpu import copy_into
-from nadam_numba.minimize import auto_state, bounds, differences, line_search, objective, returned, secants
+from nadam_numba.minimize import auto_state, bounds, differences, line_search, objective, returned, scaling, secants
 from nadam_numba.minimize.auto_state import (
     BEST_GRADIENT,
     BEST_X,
     DIRECTION,
+    FIRST_STEP,
     GRADIENT,
     METRIC,
     TRIAL,
@@ -39,7 +40,7 @@ from nadam_numba.minimize.bounds import projected_norm
 from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.line_search import DECREASE, is_found, is_hopeless, open_search
 from nadam_numba.minimize.result import Stop
-from nadam_numba.minimize.secants import remember, set_metric, turn_with_momentum, turn_with_pairs
+from nadam_numba.minimize.secants import open_memory, remember, set_metric, turn_with_momentum, turn_with_pairs
 
 # The first step in units of x, and where a variable starts at 0; and the most that it takes of the way between bounds.
 _FIRST_STEP = 0.1
@@ -71,7 +72,7 @@ _PATIENCE, _EVALUATION_LIMIT, _UNBOUNDED = Stop.PATIENCE.code, Stop.EVALUATION_L
 _PRECISION, _PRECISION_LOSS, _NONFINITE = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.NONFINITE.code
 
 # What the loop is made of, beside this file; and the way to evaluate an objective, which is bound to it.
-_SOURCES = auto_state, bounds, cpu, differences, line_search, objective, returned, secants
+_SOURCES = auto_state, bounds, cpu, differences, line_search, objective, returned, scaling, secants
 _evaluate = None
 
 
@@ -106,7 +107,7 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
     advance : function
         As `run` calls it.
     """
-    state = make_state(x, gradient, first_steps(x, lower, upper), min(options.memory, x.size + _SPARE_PAIRS))
+    state = make_state(x, gradient, min(options.memory, x.size + _SPARE_PAIRS))
     tests = Tests(
         options.gtol,
         options.ftol,
@@ -129,7 +130,7 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
 def _example(has_bounds):
     """Arguments of `iterate` after those of the objective."""
     vector = np.zeros(1)
-    state = make_state(vector, vector, vector, 1)
+    state = make_state(vector, vector, 1)
     bound = vector if has_bounds else None
     tests = Tests(gtol=0.0, ftol=0.0, f_target=0.0, patience=0, maxfev=0, values_per_gradient=0)
     return state.vectors, state.pairs, state.numbers, bound, bound, tests, 0, 0
@@ -143,19 +144,6 @@ def default_gtol(objective, x, gradient, lower, upper):
     exponent = _GTOL_EXPONENT if objective.has_exact_gradient else _GTOL_EXPONENT_OF_DIFFERENCES
     norm = projected_norm(x, gradient, lower, upper)
     return np.finfo(x.dtype).eps ** exponent * min(1.0, norm) if np.isfinite(norm) else 0.0
-
-
-def first_steps(x, lower, upper):
-    """The length of each variable's first step: a tenth of its size, and no more than half of what bounds leave."""
-    sizes = np.abs(x)
-    info = np.finfo(x.dtype)
-    zero = max(_RELATIVE_ZERO * float(sizes.max(initial=0.0)), float(info.tiny) / float(info.eps))
-    lengths = x.dtype.type(_FIRST_STEP) * np.where(sizes <= zero, x.dtype.type(1.0), sizes)
-    if lower is None:
-        return lengths
-    with np.errstate(over="ignore"):
-        widths = x.dtype.type(_LARGEST_SHARE) * (upper - lower)
-    return np.where(widths > 0.0, np.minimum(lengths, widths), lengths)
 
 
 def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterations, evaluations):
@@ -198,15 +186,30 @@ def _start(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
     record["learning_rate"] = np.nan
     record["values"] = 1
     record["gradients"] = 1 if has_gradient else 0
-    record["newest"] = -1
-    record["metric_scale"] = 1.0
     record["promise"] = np.inf
+    _set_first_steps(vectors, lower, upper)
     if not (np.isfinite(value) and np.isfinite(norm)):
         record["stop"] = _NONFINITE
-    elif norm <= tests.gtol:
+        return
+    open_memory(vectors, numbers)
+    if norm <= tests.gtol:
         record["stop"] = _GRADIENT_STOP
     elif value <= tests.f_target:
         record["stop"] = _TARGET
+
+
+def _set_first_steps(vectors, lower, upper):
+    """The length of each variable's first step: a tenth of its size, and no more than half of what bounds leave."""
+    info = np.finfo(vectors.dtype)
+    zero = max(_RELATIVE_ZERO * cpu.largest_magnitude(vectors[X]), info.tiny / info.eps)
+    for i in range(vectors.shape[1]):
+        size = abs(vectors[X, i])
+        length = _FIRST_STEP * (size if size > zero else 1.0)
+        if lower is not None:
+            width = _LARGEST_SHARE * upper[i] - _LARGEST_SHARE * lower[i]
+            if width > 0.0:
+                length = min(length, width)
+        vectors[FIRST_STEP, i] = length
 
 
 def _propose(vectors, pairs, numbers, lower, upper, tests):
@@ -444,6 +447,7 @@ _slope_within_bounds = jit.scalar(_slope_within_bounds)
 _slope_at_trial = jit.scalar(_slope_at_trial)
 _place_trial = jit.scalar(_place_trial)
 _aim = jit.scalar(_aim)
+_set_first_steps = jit.scalar(_set_first_steps)
 _start = jit.kernel(_start, *_SOURCES)
 _propose = jit.kernel(_propose, *_SOURCES)
 _digest = jit.kernel(_digest, *_SOURCES)

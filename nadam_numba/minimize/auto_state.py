@@ -53,6 +53,8 @@ NUMBERS = np.dtype(
         ("remembered", np.int64),
         ("newest", np.int64),
         ("metric_scale", np.float64),
+        ("step_factor", np.float64),  # times which steps are squared for their average, a power of two
+        ("change_factor", np.float64),  # the same for changes of the gradient
         ("momentum", np.float64),
         ("is_last_look", np.int64),  # whether the trial point is to show that nothing is left to gain
         ("is_explained", np.int64),  # whether rounding can be why a line search has found nothing
@@ -74,12 +76,11 @@ class State(NamedTuple):
     pairs: np.ndarray
 
 
-def make_state(x, gradient, first_step, memory):
+def make_state(x, gradient, memory):
     """A state at the point `x`, with room for `memory` secant pairs."""
     vectors = np.zeros((FIRST_PAIR + 2 * memory, x.size), x.dtype)
-    vectors[[X, BEST_X, TRIAL]] = x
-    vectors[[GRADIENT, BEST_GRADIENT]] = gradient
-    vectors[FIRST_STEP] = first_step
+    vectors[X] = vectors[BEST_X] = vectors[TRIAL] = x
+    vectors[GRADIENT] = vectors[BEST_GRADIENT] = gradient
     return State(
         x=vectors[X],
         gradient=vectors[GRADIENT],

@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from nadam_numba import jit
+from nadam_numba.minimize.scaling import power_of_two_near_inverse
 
 # The decrease of the value that is asked for, relative to the slope.
 DECREASE = 1e-4
@@ -110,10 +111,14 @@ def _rate_between(low_rate, low_value, low_slope, high_rate, high_value, high_sl
 def _cubic_minimum(a, value_a, slope_a, b, value_b, slope_b):
     """Where the cubic through two values with their slopes is least; NaN if nowhere, or if a slope is NaN."""
     bend = slope_a + slope_b - 3.0 * (value_a - value_b) / (a - b)
-    square = bend * bend - slope_a * slope_b
+    largest = max(abs(bend), abs(slope_a), abs(slope_b))
+    if not largest < np.inf:
+        return np.nan
+    factor = power_of_two_near_inverse(largest)
+    square = (factor * bend) * (factor * bend) - (factor * slope_a) * (factor * slope_b)
     if not square >= 0.0:
         return np.nan
-    root = math.sqrt(square) if b > a else -math.sqrt(square)
+    root = math.sqrt(square) / factor if b > a else -math.sqrt(square) / factor
     return b - (b - a) * (slope_b + root - bend) / (slope_b - slope_a + 2.0 * root)
 
 

@@ -12,7 +12,7 @@ SIAM J. Optim. 16 (2005) 170-192, and "The limited memory conjugate gradient met
 
 import math
 
-from nadam_numba import jit
+from nadam_numba import cpu, jit
 from nadam_numba.minimize.auto_state import (
     DIRECTION,
     FIRST_PAIR,
@@ -25,9 +25,11 @@ from nadam_numba.minimize.auto_state import (
     WEIGHT,
     X,
 )
+from nadam_numba.minimize.scaling import power_of_two_near_inverse
 
-# Of the moving averages that make the metric.
+# Of the moving averages that make the metric, and the size at which a number is given a smaller factor for its square.
 _DECAY = 0.9
+_LARGEST_SQUARED = 2.0**40
 # The smallest gradient, relative to the largest, that counts for the first step of a variable.
 _SMALLEST_GRADIENT = 1e-30
 # A step along which the gradient changes less, relative to the lengths of both, tells nothing.
@@ -38,14 +40,26 @@ _TINY = 2.3e-308
 _SMALLEST_MOMENTUM = 0.4
 
 
+def _open_memory(vectors, numbers):
+    """Begin without pairs, with factors by which no square overflows, nor vanishes."""
+    record = numbers[0]
+    record["remembered"] = 0
+    record["newest"] = -1
+    record["metric_scale"] = 1.0
+    record["step_factor"] = power_of_two_near_inverse(cpu.largest_magnitude(vectors[FIRST_STEP]))
+    record["change_factor"] = power_of_two_near_inverse(cpu.largest_magnitude(vectors[GRADIENT]))
+
+
 def _set_metric(vectors, numbers, lower, upper):
     """The inverse of the metric, for each variable; 0 where a bound holds it back."""
-    smallest = _SMALLEST_GRADIENT * numbers[0]["norm"]
+    record = numbers[0]
+    smallest = _SMALLEST_GRADIENT * record["norm"]
+    factor = record["change_factor"] / record["step_factor"]
     for i in range(vectors.shape[1]):
         squared_step, squared_change = vectors[SQUARED_STEP, i], vectors[SQUARED_CHANGE, i]
         gradient = vectors[GRADIENT, i]
         if squared_step > 0.0 and squared_change > 0.0:
-            vectors[METRIC, i] = math.sqrt(squared_step) / math.sqrt(squared_change)
+            vectors[METRIC, i] = factor * (math.sqrt(squared_step) / math.sqrt(squared_change))
         else:
             vectors[METRIC, i] = vectors[FIRST_STEP, i] / max(abs(gradient), smallest)
         if lower is not None:
@@ -136,26 +150,45 @@ def _turn_with_momentum(vectors, numbers):
 
 def _remember(vectors, pairs, numbers, point, gradient):
     """Learn from the step that leads to the point in row `point`, with the gradient in row `gradient`."""
-    product, step_square, change_square = 0.0, 0.0, 0.0
+    record = numbers[0]
+    step_factor, change_factor = record["step_factor"], record["change_factor"]
+    product, step_square, change_square, largest_step, largest_change = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(vectors.shape[1]):
         step = vectors[point, i] - vectors[X, i]
         change = vectors[gradient, i] - vectors[GRADIENT, i]
         product += step * change
         metric = vectors[METRIC, i]
         if metric > 0.0:
-            step_square += step * step / metric
+            step_square += step * (step / metric)
             change_square += change * metric * change
         if step != 0.0:
-            vectors[SQUARED_STEP, i] = _DECAY * vectors[SQUARED_STEP, i] + (1.0 - _DECAY) * step * step
-            vectors[SQUARED_CHANGE, i] = _DECAY * vectors[SQUARED_CHANGE, i] + (1.0 - _DECAY) * change * change
+            largest_step = max(largest_step, abs(step))
+            largest_change = max(largest_change, abs(change))
             if change == 0.0:
                 # Where nothing bends, the next step need not be shorter.
                 vectors[FIRST_STEP, i] = max(vectors[FIRST_STEP, i], abs(step))
-    if product > max(_SMALLEST_CURVATURE * math.sqrt(step_square * change_square), _TINY):
+            step = step_factor * step
+            change = change_factor * change
+            vectors[SQUARED_STEP, i] = _DECAY * vectors[SQUARED_STEP, i] + (1.0 - _DECAY) * step * step
+            vectors[SQUARED_CHANGE, i] = _DECAY * vectors[SQUARED_CHANGE, i] + (1.0 - _DECAY) * change * change
+    record["step_factor"] = _factor_for(vectors[SQUARED_STEP], step_factor, largest_step)
+    record["change_factor"] = _factor_for(vectors[SQUARED_CHANGE], change_factor, largest_change)
+    if product > max(_SMALLEST_CURVATURE * math.sqrt(step_square) * math.sqrt(change_square), _TINY):
         if pairs.shape[1] > 0:
             _remember_pair(vectors, pairs, numbers, point, gradient, product)
         else:
             _remember_direction(vectors, numbers, gradient)
+
+
+def _factor_for(squares, factor, largest):
+    """The factor by which the next numbers are squared, if the last ones reached to `largest`; and the average so."""
+    if factor * largest < _LARGEST_SQUARED:
+        return factor
+    smaller = power_of_two_near_inverse(largest)
+    ratio = smaller / factor
+    for i in range(squares.size):
+        squares[i] *= ratio * ratio
+    return smaller
 
 
 def _remember_pair(vectors, pairs, numbers, point, gradient, product):
@@ -183,17 +216,20 @@ def _remember_direction(vectors, numbers, gradient):
         cross += change * metric * slope
         along += direction * slope
         if metric > 0.0:
-            length += direction * direction / metric
-    momentum = (cross - 2.0 * along * square / curvature) / curvature
+            length += direction * (direction / metric)
+    # The square of the curvature would overflow before it does.
+    momentum = cross / curvature - 2.0 * (along / curvature) * (square / curvature)
     smallest = _SMALLEST_MOMENTUM * record["slope"] / length
     record["momentum"] = record["metric_scale"] * max(momentum, smallest)
     record["remembered"] = 1
 
 
+_factor_for = jit.scalar(_factor_for)
 _product = jit.scalar(_product)
 _product_of_free = jit.scalar(_product_of_free)
 _remember_pair = jit.scalar(_remember_pair)
 _remember_direction = jit.scalar(_remember_direction)
+open_memory = jit.scalar(_open_memory)
 set_metric = jit.scalar(_set_metric)
 turn_with_pairs = jit.scalar(_turn_with_pairs)
 turn_with_momentum = jit.scalar(_turn_with_momentum)
