@@ -9,16 +9,12 @@ import sys
 import numpy as np
 import pytest
 import scipy.optimize
+from marks import MEMORIES, WRAPS, needs_compiler
 from numba import njit
-from numba.extending import is_jitted
 from problems import PROBLEMS, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize
 
-COMPILES = is_jitted(njit(lambda: 0))
-needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
-MEMORIES = pytest.mark.parametrize("memory", [10, 0])
 START = np.array([-1.2, 1.0])
 
 

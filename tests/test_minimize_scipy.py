@@ -8,16 +8,14 @@ import warnings
 import numpy as np
 import pytest
 import scipy.optimize
+from marks import WRAPS, needs_compiler
 from naive import Optimizer
 from numba import njit
-from numba.extending import is_jitted
 from problems import rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize, nadam, schedules
 from nadam_numba.minimize import frontend
 
-COMPILES = is_jitted(njit(lambda: 0))
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 RATE = {"learning_rate": 0.05}
 SHORT = {**RATE, "maxiter": 3}
 # Ours, ours through SciPy, and SciPy's own.
@@ -428,7 +426,7 @@ def wrap_pair(wrap):
     return wrap(lambda x: (fun(x), gradient(x)))
 
 
-@pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
+@needs_compiler
 def test_compiled_pairs_stay_compiled_through_scipy(monkeypatch):
     seen = []
     make = frontend.make_objective

@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from marks import WRAPS
 from numba import njit
 from problems import PROBLEMS, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize, schedules
 from nadam_numba.minimize.result import STOPS, Stop
 
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 RATE = {"learning_rate": 0.05}
 
 
