@@ -90,7 +90,7 @@ def test_python_and_compiled_loops_make_the_same_bits(problem, dtype, memory):
         {"fun": compiled_fun, "jac": gradient},
         {"fun": with_argument[0], "jac": with_argument[1], "args": (1.0,)},
     ]
-    in_pairs = [{"fun": problem.pair(), "jac": True}, {"fun": problem.compiled_pair(), "jac": True}]
+    in_pairs = [{"fun": problem.pair(), "jac": True}, {"fun": problem.pair(njit), "jac": True}]
     x0, options = problem.start.astype(dtype), {"memory": memory}
     for group in (ways, in_pairs):
         expected = minimize(**group[0], x0=x0, options={**options, "return_all": True})

@@ -65,7 +65,7 @@ def test_every_path_makes_the_same_iterates(problem, dtype):
         (problem.fun, problem.gradient),
         (problem.pair(), True),
         (njit(problem.fun), njit(problem.gradient)),
-        (problem.compiled_pair(), True),
+        (problem.pair(njit), True),
         (njit(problem.fun), problem.gradient),
     ]
     values = [problem.fun(p) for p in (x0, *expected)]
@@ -324,7 +324,7 @@ def test_large_problem_runs_through_the_parallel_kernel(monkeypatch):
     monkeypatch.setattr(jit, "PARALLEL_CROSSOVER", dict.fromkeys(jit.PARALLEL_CROSSOVER, 1000))
     problem = Problem("", sphere, sphere_gradient, np.linspace(-1.0, 1.0, n), np.arange(n))
     expected = reference_run(problem, problem.start, 3, lambda step: 0.1)
-    for fun in (problem.pair(), problem.compiled_pair()):
+    for fun in (problem.pair(), problem.pair(njit)):
         _, points = recorded_run(fun, problem.start, jac=True, options={"learning_rate": 0.1, "maxiter": 3})
         np.testing.assert_array_equal(points, expected)
 
@@ -358,7 +358,7 @@ def test_compiled_runs_return_to_python_after_each_step_only_if_that_is_cheap(se
 @needs_compiler
 def test_drivers_carry_no_flags_that_could_leak():
     plain = njit(lambda: 0).targetoptions
-    pair = make_objective(PROBLEMS[0].compiled_pair(), True, (), np.zeros(2))
+    pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
     loops = [
         loop_for(loop.iterate, pair, np.zeros(2), loop._example, variant, loop._SOURCES, **bound)[0]
         for loop, first_class, bound in ((auto, (False,), {}), (textbook, (False,) * 3, {"_update": cpu.update_serial}))
@@ -403,7 +403,7 @@ def test_exceptions_of_the_objective_reach_the_caller(wrap):
 
 @needs_compiler
 def test_second_call_compiles_nothing():
-    fun, gradient, pair = njit(rosenbrock), njit(rosenbrock_gradient), PROBLEMS[0].compiled_pair()
+    fun, gradient, pair = njit(rosenbrock), njit(rosenbrock_gradient), PROBLEMS[0].pair(njit)
 
     def run(x0, **options):
         for dtype in DTYPES:

@@ -11,7 +11,7 @@ import scipy.optimize
 from marks import WRAPS, needs_compiler
 from naive import Optimizer
 from numba import njit
-from problems import rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
+from problems import PROBLEMS, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize, nadam, schedules
 from nadam_numba.minimize import frontend
@@ -410,7 +410,7 @@ def test_nothing_is_printed_without_disp(capsys):
 @WRAPS
 @pytest.mark.parametrize("jac", ["gradient", True, None])
 def test_method_for_scipy_is_minimize(wrap, jac):
-    fun = wrap_pair(wrap) if jac is True else wrap(rosenbrock)
+    fun = PROBLEMS[0].pair(wrap) if jac is True else wrap(rosenbrock)
     jac = wrap(rosenbrock_gradient) if jac == "gradient" else jac
     bounds = [(None, 0.7), (0.0, None)]
     options = {**RATE, "maxiter": 40}
@@ -419,11 +419,6 @@ def test_method_for_scipy_is_minimize(wrap, jac):
     assert set(ours) == set(scipys)
     for field in ours:
         np.testing.assert_array_equal(ours[field], scipys[field])
-
-
-def wrap_pair(wrap):
-    fun, gradient = wrap(rosenbrock), wrap(rosenbrock_gradient)
-    return wrap(lambda x: (fun(x), gradient(x)))
 
 
 @needs_compiler
@@ -436,7 +431,7 @@ def test_compiled_pairs_stay_compiled_through_scipy(monkeypatch):
         return make(fun, jac, *args, **kwargs)
 
     monkeypatch.setattr(frontend, "make_objective", watched)
-    fun = wrap_pair(njit)
+    fun = PROBLEMS[0].pair(njit)
     scipy.optimize.minimize(fun, [-1.2, 1.0], jac=True, method=nadam, options=SHORT)
     assert seen == [(fun, True)]
 
