@@ -28,12 +28,7 @@ def smooth(x, weight=1.0):
     return total
 
 
-@njit
-def compiled_smooth(x, weight):
-    total = weight * x[0] * x[1]
-    for i in range(x.size):
-        total = total + np.sin(x[i]) * (1.0 + i) + 0.01 * x[i] * x[i]
-    return total
+compiled_smooth = njit(smooth)
 
 
 def gradients(objective, x):
