@@ -6,7 +6,6 @@ A literal such as 2.0 would not do: beside a float32 it is a float32 to NumPy an
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 
 class Problem(NamedTuple):
@@ -16,15 +15,10 @@ class Problem(NamedTuple):
     start: np.ndarray
     minimum: np.ndarray
 
-    def pair(self):
-        """A plain function that returns value and gradient."""
-        fun, gradient = self.fun, self.gradient
-        return lambda x: (fun(x), gradient(x))
-
-    def compiled_pair(self):
-        """The same, compiled."""
-        fun, gradient = njit(self.fun), njit(self.gradient)
-        return njit(lambda x: (fun(x), gradient(x)))
+    def pair(self, wrap=lambda f: f):
+        """A function that returns value and gradient; compiled if `wrap` is njit."""
+        fun, gradient = wrap(self.fun), wrap(self.gradient)
+        return wrap(lambda x: (fun(x), gradient(x)))
 
 
 def rosenbrock(x):

@@ -9,16 +9,12 @@ import sys
 import numpy as np
 import pytest
 import scipy.optimize
+from marks import MEMORIES, WRAPS, needs_compiler
 from numba import njit
-from numba.extending import is_jitted
-from problems import PROBLEMS, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
+from problems import PROBLEMS, beale, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize
 
-COMPILES = is_jitted(njit(lambda: 0))
-needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
-MEMORIES = pytest.mark.parametrize("memory", [10, 0])
 START = np.array([-1.2, 1.0])
 
 
@@ -94,7 +90,7 @@ def test_python_and_compiled_loops_make_the_same_bits(problem, dtype, memory):
         {"fun": compiled_fun, "jac": gradient},
         {"fun": with_argument[0], "jac": with_argument[1], "args": (1.0,)},
     ]
-    in_pairs = [{"fun": problem.pair(), "jac": True}, {"fun": problem.compiled_pair(), "jac": True}]
+    in_pairs = [{"fun": problem.pair(), "jac": True}, {"fun": problem.pair(njit), "jac": True}]
     x0, options = problem.start.astype(dtype), {"memory": memory}
     for group in (ways, in_pairs):
         expected = minimize(**group[0], x0=x0, options={**options, "return_all": True})
@@ -250,18 +246,10 @@ def test_tiny_and_huge_variables(unit):
 # The minimum, without tuning
 
 
-def chain(x):
-    return 100.0 * np.sum((x[1:] - x[:-1] ** 2) ** 2) + np.sum((1.0 - x[:-1]) ** 2)
-
-
 def wood(x):
     a, b, c, d = x
     valleys = 100.0 * (b - a * a) ** 2 + (1.0 - a) ** 2 + 90.0 * (d - c * c) ** 2 + (1.0 - c) ** 2
     return valleys + 10.1 * ((b - 1.0) ** 2 + (d - 1.0) ** 2) + 19.8 * (b - 1.0) * (d - 1.0)
-
-
-def plain_beale(x):
-    return sum((c - x[0] * (1.0 - x[1] ** k)) ** 2 for k, c in ((1, 1.5), (2, 2.25), (3, 2.625)))
 
 
 def booth(x):
@@ -289,10 +277,10 @@ def rotated_bowl(x):
 
 
 SMOOTH = {
-    "rosenbrock 2": (chain, START, np.ones(2)),
-    "rosenbrock 4": (chain, np.tile(START, 2), np.ones(4)),
-    "rosenbrock 20": (chain, np.tile(START, 10), np.ones(20)),
-    "beale": (plain_beale, np.ones(2), [3.0, 0.5]),
+    "rosenbrock 2": (rosenbrock, START, np.ones(2)),
+    "rosenbrock 4": (rosenbrock, np.tile(START, 2), np.ones(4)),
+    "rosenbrock 20": (rosenbrock, np.tile(START, 10), np.ones(20)),
+    "beale": (beale, np.ones(2), [3.0, 0.5]),
     "wood": (wood, [-3.0, -1.0, -3.0, -1.0], np.ones(4)),
     "booth": (booth, np.zeros(2), [1.0, 3.0]),
     "trid": (trid, np.zeros(6), [6.0, 10.0, 12.0, 12.0, 10.0, 6.0]),

@@ -217,6 +217,73 @@ def test_tables_tell_shares_halves_and_who_solves_what():
     assert tables.select(results, True, "own", has_zeros=True) == [3]
 
 
+def results_of_all_stages():
+    results = made_up_results()
+    results["lowest"] = [[0.0, 1.5], [0.1, 0.2]]
+    results["versions"]["torch"] = "2.13"
+    for columns in results["evaluations"].values():
+        columns[peers.solver_name("torch", 0.1)] = [[10.0, 20.0, np.inf], [30.0] * 3, None, None]
+    results["seconds"] = {"compiled": {solvers.OURS: [[1e-4, 1e-6]] * 4}, "NumPy": {}}
+    return results
+
+
+@pytest.fixture
+def run_stage(tmp_path, monkeypatch, capsys):
+    """Runs one stage on the results of all, where the count finds what is given: the results, and what is said."""
+    monkeypatch.setattr(convergence, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(convergence, "DOCS", tmp_path)
+    monkeypatch.setattr(convergence.figures, "draw", lambda results, folder: [])
+    monkeypatch.setattr(timing, "seconds_of_solves", lambda *_: results_of_all_stages()["seconds"])
+    monkeypatch.setattr(peers, "installed", list)
+    monkeypatch.setattr(study, "run_peers", lambda *_: None)
+
+    def run(stage, **counted):
+        monkeypatch.setattr(study, "run_all", lambda *_: {**made_up_results(), **counted})
+        convergence.write(results_of_all_stages(), convergence.RESULTS)
+        convergence.main(["--stages", stage])
+        return convergence.read(convergence.RESULTS), capsys.readouterr().err
+
+    return run
+
+
+def found_by_peers(results):
+    return {
+        reference: {name: column for name, column in columns.items() if peers.is_peer(name)}
+        for reference, columns in results["evaluations"].items()
+    }
+
+
+@pytest.mark.parametrize("stage", convergence.STAGES)
+def test_stages_keep_what_others_found(run_stage, stage):
+    results, said = run_stage(stage, lowest=[[0.0, 1.25], [0.1, 0.2]])
+    before = convergence._with_nulls(results_of_all_stages())
+    assert results["seconds"] == before["seconds"]
+    assert found_by_peers(results) == found_by_peers(before)
+    assert results["versions"]["torch"] == "2.13"
+    assert said == ""
+
+
+@pytest.mark.parametrize(
+    ("counted", "times_are_kept"),
+    [
+        ({"lowest": [[-1e-9, 1.5], [0.1, 0.2]]}, True),
+        ({"lowest": [[0.0, 1.5], [0.1, 0.2]], "cases": [[0, False, "own", 0], [1, False, "own", 0]]}, True),
+        (
+            {"lowest": [[0.0, 1.5], [0.1, 0.2]], "problems": [{"name": name, "n": 2, "zeros": 0} for name in "AC"]},
+            False,
+        ),
+    ],
+    ids=["a lower value", "other cases", "other problems"],
+)
+def test_counts_drop_what_rested_on_others_and_say_so(run_stage, counted, times_are_kept):
+    results, said = run_stage("counts", **counted)
+    assert found_by_peers(results) == {"lowest": {}, "published": {}}
+    assert "torch" not in results["versions"]
+    assert "the rows of the peers are dropped" in said
+    assert ("seconds" in results) == times_are_kept
+    assert ("wall times are dropped" in said) != times_are_kept
+
+
 def test_costs_of_a_solver_that_took_no_part_are_none():
     results = made_up_results()
     assert tables.costs(results, "BFGS", [0], 0) is None

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.sparse
-from numba import njit
+from marks import WRAPS
 from problems import rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 from scipy.optimize import Bounds
 
 from nadam_numba import minimize
 from nadam_numba.minimize.bounds import clip, make_bounds, projected_norm
 
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 RATE = {"learning_rate": 0.05}
 X = np.zeros(2)
 

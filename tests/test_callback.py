@@ -5,12 +5,12 @@ import functools
 import numpy as np
 import pytest
 import scipy.optimize
+from marks import WRAPS
 from numba import njit
 from problems import rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize, nadam
 
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 RATE = {"learning_rate": 0.01}
 
 

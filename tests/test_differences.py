@@ -8,8 +8,8 @@ import operator
 import numba
 import numpy as np
 import pytest
+from marks import needs_compiler
 from numba import njit
-from numba.extending import is_jitted
 from scipy.optimize._numdiff import approx_derivative
 
 from nadam_numba import jit
@@ -17,8 +17,6 @@ from nadam_numba.minimize import objective as objective_module
 from nadam_numba.minimize.differences import DifferencesInThreads
 from nadam_numba.minimize.objective import make_objective, with_threads_if_slow
 
-COMPILES = is_jitted(njit(lambda: 0))
-needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 SCHEMES = ["2-point", "3-point", "cs"]
 START = np.array([-1.2, 30.0, 0.0, 1e-5, -1e6, 0.3])
 
@@ -30,12 +28,7 @@ def smooth(x, weight=1.0):
     return total
 
 
-@njit
-def compiled_smooth(x, weight):
-    total = weight * x[0] * x[1]
-    for i in range(x.size):
-        total = total + np.sin(x[i]) * (1.0 + i) + 0.01 * x[i] * x[i]
-    return total
+compiled_smooth = njit(smooth)
 
 
 def gradients(objective, x):

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import scipy.optimize
-from numba import njit
+from marks import WRAPS
 
 from nadam_numba import minimize, nadam, schedules
 
@@ -18,7 +18,6 @@ takes_polish = pytest.mark.skipif(
     "polish : {bool, callable}" not in scipy.optimize.differential_evolution.__doc__,
     reason="this SciPy takes no function for polish",
 )
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 
 
 def camel(x):

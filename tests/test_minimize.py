@@ -7,6 +7,7 @@ import numba.core.event
 import numpy as np
 import pytest
 import scipy.optimize
+from marks import COMPILES, WRAPS, needs_compiler
 from naive import nadam_step
 from numba import jit as jit_in_object_mode
 from numba import njit
@@ -18,8 +19,6 @@ from nadam_numba.minimize import auto, objective, run, textbook
 from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.objective import make_objective
 
-COMPILES = is_jitted(njit(lambda: 0))
-needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 SCHEDULE = schedules.cosine_decay(0.05, 300)
 DTYPES = [np.float32, np.float64]
 
@@ -66,7 +65,7 @@ def test_every_path_makes_the_same_iterates(problem, dtype):
         (problem.fun, problem.gradient),
         (problem.pair(), True),
         (njit(problem.fun), njit(problem.gradient)),
-        (problem.compiled_pair(), True),
+        (problem.pair(njit), True),
         (njit(problem.fun), problem.gradient),
     ]
     values = [problem.fun(p) for p in (x0, *expected)]
@@ -141,14 +140,14 @@ def plateau(x):
     return ((x[0] - 1.0) ** 2, np.array([2.0 * (x[0] - 1.0)])) if x[0] < 1.5 else (100.0, np.zeros(1))
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_a_flat_point_above_the_best_is_not_convergence(wrap):
     result = minimize(wrap(plateau), [0.0], jac=True, options={"learning_rate": 1.6, "maxiter": 20})
     assert not result.success
     assert result.fun == 1.0
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_arguments_are_passed_on(wrap):
     def fun(x, center, scale):
         return scale * (x[0] - center[0]) ** 2 + (x[1] - center[1]) ** 2
@@ -162,7 +161,7 @@ def test_arguments_are_passed_on(wrap):
         np.testing.assert_allclose(result.x, center, atol=1e-4)
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_arguments_are_values_of_the_call_not_constants(wrap):
     fun = wrap(lambda x, c: ((x[0] - c[0]) ** 2, 2.0 * (x - c)))
     center = np.array([1.0])
@@ -172,7 +171,7 @@ def test_arguments_are_values_of_the_call_not_constants(wrap):
     np.testing.assert_allclose([first.x, second.x], [[1.0], [-1.0]], atol=1e-4)
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_objective_may_overwrite_its_argument(wrap):
     def careless(x):
         value, gradient = sphere_like(x), 2.0 * x
@@ -185,7 +184,7 @@ def test_objective_may_overwrite_its_argument(wrap):
     np.testing.assert_allclose(result.x, 0.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_objective_and_gradient_may_overwrite_their_arguments(wrap):
     def careless(x):
         value = x[0] * x[0] + x[1] * x[1]
@@ -202,7 +201,7 @@ def test_objective_and_gradient_may_overwrite_their_arguments(wrap):
         np.testing.assert_allclose(result.x, 0.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 @pytest.mark.parametrize("size", [0, 1, 3])
 def test_gradient_that_changes_its_size_is_an_error(wrap, size):
     def gradient(x):
@@ -325,7 +324,7 @@ def test_large_problem_runs_through_the_parallel_kernel(monkeypatch):
     monkeypatch.setattr(jit, "PARALLEL_CROSSOVER", dict.fromkeys(jit.PARALLEL_CROSSOVER, 1000))
     problem = Problem("", sphere, sphere_gradient, np.linspace(-1.0, 1.0, n), np.arange(n))
     expected = reference_run(problem, problem.start, 3, lambda step: 0.1)
-    for fun in (problem.pair(), problem.compiled_pair()):
+    for fun in (problem.pair(), problem.pair(njit)):
         _, points = recorded_run(fun, problem.start, jac=True, options={"learning_rate": 0.1, "maxiter": 3})
         np.testing.assert_array_equal(points, expected)
 
@@ -359,7 +358,7 @@ def test_compiled_runs_return_to_python_after_each_step_only_if_that_is_cheap(se
 @needs_compiler
 def test_drivers_carry_no_flags_that_could_leak():
     plain = njit(lambda: 0).targetoptions
-    pair = make_objective(PROBLEMS[0].compiled_pair(), True, (), np.zeros(2))
+    pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
     loops = [
         loop_for(loop.iterate, pair, np.zeros(2), loop._example, variant, loop._SOURCES, **bound)[0]
         for loop, first_class, bound in ((auto, (False,), {}), (textbook, (False,) * 3, {"_update": cpu.update_serial}))
@@ -369,7 +368,7 @@ def test_drivers_carry_no_flags_that_could_leak():
         assert function.targetoptions == plain
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_flags_do_not_leak_into_the_objective(wrap):
     guarded = wrap(lambda x, d: (np.inf if np.isnan(x[0] / d) else x[0] * x[0], 2.0 * x))
 
@@ -382,7 +381,7 @@ def test_flags_do_not_leak_into_the_objective(wrap):
             guarded(np.array([1.0]), 0.0)
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_division_by_zero_in_the_objective_raises_in_the_middle_of_a_run(wrap):
     def inverse(x):
         return 1.0 / math.floor(x[0]), np.ones(1)
@@ -391,7 +390,7 @@ def test_division_by_zero_in_the_objective_raises_in_the_middle_of_a_run(wrap):
         minimize(wrap(inverse), [3.0], jac=True, options={"learning_rate": 0.1})
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_exceptions_of_the_objective_reach_the_caller(wrap):
     def fun(x):
         if x[0] < 0.5:
@@ -404,7 +403,7 @@ def test_exceptions_of_the_objective_reach_the_caller(wrap):
 
 @needs_compiler
 def test_second_call_compiles_nothing():
-    fun, gradient, pair = njit(rosenbrock), njit(rosenbrock_gradient), PROBLEMS[0].compiled_pair()
+    fun, gradient, pair = njit(rosenbrock), njit(rosenbrock_gradient), PROBLEMS[0].pair(njit)
 
     def run(x0, **options):
         for dtype in DTYPES:

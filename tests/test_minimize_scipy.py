@@ -8,16 +8,14 @@ import warnings
 import numpy as np
 import pytest
 import scipy.optimize
+from marks import WRAPS, needs_compiler
 from naive import Optimizer
 from numba import njit
-from numba.extending import is_jitted
-from problems import rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
+from problems import PROBLEMS, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize, nadam, schedules
 from nadam_numba.minimize import frontend
 
-COMPILES = is_jitted(njit(lambda: 0))
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 RATE = {"learning_rate": 0.05}
 SHORT = {**RATE, "maxiter": 3}
 # Ours, ours through SciPy, and SciPy's own.
@@ -412,7 +410,7 @@ def test_nothing_is_printed_without_disp(capsys):
 @WRAPS
 @pytest.mark.parametrize("jac", ["gradient", True, None])
 def test_method_for_scipy_is_minimize(wrap, jac):
-    fun = wrap_pair(wrap) if jac is True else wrap(rosenbrock)
+    fun = PROBLEMS[0].pair(wrap) if jac is True else wrap(rosenbrock)
     jac = wrap(rosenbrock_gradient) if jac == "gradient" else jac
     bounds = [(None, 0.7), (0.0, None)]
     options = {**RATE, "maxiter": 40}
@@ -423,12 +421,7 @@ def test_method_for_scipy_is_minimize(wrap, jac):
         np.testing.assert_array_equal(ours[field], scipys[field])
 
 
-def wrap_pair(wrap):
-    fun, gradient = wrap(rosenbrock), wrap(rosenbrock_gradient)
-    return wrap(lambda x: (fun(x), gradient(x)))
-
-
-@pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
+@needs_compiler
 def test_compiled_pairs_stay_compiled_through_scipy(monkeypatch):
     seen = []
     make = frontend.make_objective
@@ -438,7 +431,7 @@ def test_compiled_pairs_stay_compiled_through_scipy(monkeypatch):
         return make(fun, jac, *args, **kwargs)
 
     monkeypatch.setattr(frontend, "make_objective", watched)
-    fun = wrap_pair(njit)
+    fun = PROBLEMS[0].pair(njit)
     scipy.optimize.minimize(fun, [-1.2, 1.0], jac=True, method=nadam, options=SHORT)
     assert seen == [(fun, True)]
 

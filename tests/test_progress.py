@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from marks import WRAPS
 from numba import njit
 from problems import rosenbrock, rosenbrock_gradient
 
@@ -10,7 +11,6 @@ from nadam_numba import minimize
 from nadam_numba.progress import progress_bar
 
 tqdm = pytest.importorskip("tqdm")
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 
 
 def run(wrap=njit, fun=rosenbrock, callback=None, **arguments):

@@ -5,14 +5,12 @@ import warnings
 import numpy as np
 import pytest
 import scipy.optimize
-from numba import njit
+from marks import MEMORIES, WRAPS
 from problems import rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize
 
 START = np.array([-1.2, 1.0])
-MEMORIES = pytest.mark.parametrize("memory", [10, 0])
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 
 
 def run(fun, x0, jac, **options):

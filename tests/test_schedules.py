@@ -7,16 +7,14 @@ import pickle
 import numba.core.event
 import numpy as np
 import pytest
+from marks import WRAPS, needs_compiler
 from numba import njit
-from numba.extending import is_jitted
 from problems import PROBLEMS
 from test_jit import run_python
 
 from nadam_numba import NAdam, minimize, schedules
 from nadam_numba.minimize import drivers, run, textbook
 
-COMPILES = is_jitted(njit(lambda: 0))
-needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
 STEPS = np.arange(0, 251)
 
 # Each schedule with each of its ways.
@@ -405,7 +403,7 @@ def test_constant_rate():
     assert schedules.rates(0.5, range(3, 6)).tolist() == [0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_a_function_of_the_users(wrap):
     schedule = wrap(lambda step: 1 / (1 + step))
     assert schedules.rate_at(schedule, 1) == 0.5
@@ -458,7 +456,7 @@ def test_compiled_schedule_that_returns_nonsense_is_named_with_its_step(bad):
                 schedules.rates(late, steps)
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, njit])
+@WRAPS
 def test_an_error_of_a_schedule_waits_until_its_step_is_reached(wrap):
     def schedule(step):
         if step >= 3:

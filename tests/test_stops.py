@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from marks import WRAPS
 from numba import njit
 from problems import PROBLEMS, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize, schedules
 from nadam_numba.minimize.result import STOPS, Stop
 
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["Python", "njit"])
 RATE = {"learning_rate": 0.05}
 
 
@@ -83,17 +83,14 @@ def test_ftol_is_not_met_on_a_plane_above_the_best_point(wrap):
     assert run(wrap, options, fun, gradient, [0.0]).status == 1
 
 
+def constant(x):
+    return 3.0
+
+
 @WRAPS
 def test_ftol_0_is_met_by_a_constant(wrap):
-    def fun(x):
-        return 3.0
-
-    result = run(wrap, {"gtol": 0.0, "ftol": 0.0}, fun, np.ones_like if wrap is not njit else ones, [1.0])
+    result = run(wrap, {"gtol": 0.0, "ftol": 0.0}, constant, lambda x: np.ones_like(x), [1.0])
     assert (result.status, result.nit) == (0, 10)
-
-
-def ones(x):
-    return np.ones_like(x)
 
 
 @WRAPS
@@ -231,29 +228,15 @@ def test_wrong_sign_of_the_gradient_gives_no_worse_point_than_the_start(wrap):
 
 @WRAPS
 def test_flat_function(wrap):
-    def fun(x):
-        return 3.0
-
-    result = run(wrap, {}, fun, np.zeros_like if wrap is not njit else zeros, [1.0, 2.0])
+    result = run(wrap, {}, constant, lambda x: np.zeros_like(x), [1.0, 2.0])
     assert (result.success, result.nit, result.fun, result.x.tolist()) == (True, 0, 3.0, [1.0, 2.0])
-
-
-def zeros(x):
-    return np.zeros_like(x)
 
 
 @WRAPS
 def test_unbounded_function_ends_at_the_iteration_limit(wrap):
-    def fun(x):
-        return -x[0]
-
-    result = run(wrap, {"maxiter": 100}, fun, minus_one, [1.0])
+    result = run(wrap, {"maxiter": 100}, lambda x: -x[0], lambda x: -np.ones_like(x), [1.0])
     assert not result.success
     assert result.fun < -1.0
-
-
-def minus_one(x):
-    return -np.ones_like(x)
 
 
 @WRAPS
@@ -284,14 +267,20 @@ def assert_interrupted(result, values):
     assert result.fun == rosenbrock(result.x)
 
 
-def test_interrupt_within_the_objective():
-    values, interrupt = [], interrupting(30)
+def interrupted_rosenbrock(number):
+    """The function, interrupted at its call of that number, and the values that it has returned."""
+    values, interrupt = [], interrupting(number)
 
     def fun(x):
         interrupt()
         values.append(rosenbrock(x))
         return values[-1]
 
+    return fun, values
+
+
+def test_interrupt_within_the_objective():
+    fun, values = interrupted_rosenbrock(30)
     result = minimize(fun, [-1.2, 1.0], jac=rosenbrock_gradient, options=RATE)
     assert_interrupted(result, values)
     assert (result.nit, result.nfev) == (28, 29)
@@ -335,13 +324,7 @@ def test_interrupt_of_the_first_evaluation_propagates():
 
 
 def test_interrupt_while_polishing():
-    values, interrupt = [], interrupting(13)
-
-    def fun(x):
-        interrupt()
-        values.append(rosenbrock(x))
-        return values[-1]
-
+    fun, values = interrupted_rosenbrock(13)
     result = minimize(fun, [-1.2, 1.0], jac=rosenbrock_gradient, options={**RATE, "maxiter": 5, "polish": True})
     assert not result.success
     assert "interrupted from the keyboard" in result.message

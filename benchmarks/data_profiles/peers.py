@@ -22,6 +22,11 @@ def solver_name(package, rate):
     return f"{PACKAGES[package]}, rate {rate:g}"
 
 
+def is_peer(name):
+    """Whether a solver of that name is one of the peers."""
+    return name.startswith(tuple(PACKAGES.values()))
+
+
 def solvers_for(packages):
     """One solver for each package and rate; they have no bounds."""
     makers = {"torch": _torch, "optax": _optax}

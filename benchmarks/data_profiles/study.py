@@ -79,6 +79,26 @@ def run_peers(results, places, packages, processes=None, progress=iter):
     _file(results, by_case)
 
 
+def keep_peers(results, before):
+    """Add the peers of `before`, unless they were measured in other cases or against other values; False if so."""
+    rows = {
+        reference: {name: column for name, column in columns.items() if peers.is_peer(name)}
+        for reference, columns in before["evaluations"].items()
+    }
+    if not any(rows.values()):
+        return True
+    if _what_peers_rest_on(results) != _what_peers_rest_on(before):
+        return False
+    for reference, columns in rows.items():
+        results["evaluations"][reference].update(columns)
+    results["versions"] = {**before["versions"], **results["versions"]}
+    return True
+
+
+def _what_peers_rest_on(results):
+    return results["problems"], results["cases"], [unbounded for unbounded, _ in results["lowest"]]
+
+
 def _map(function, tasks, processes, progress):
     if processes == 1:
         return list(progress(map(function, tasks)))

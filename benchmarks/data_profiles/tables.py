@@ -57,8 +57,7 @@ def solver_names(results, places, reference="lowest"):
     return [
         name
         for name in results["evaluations"][reference]
-        if not name.startswith(tuple(peers.PACKAGES.values()))
-        and costs(results, name, places, 0, reference) is not None
+        if not peers.is_peer(name) and costs(results, name, places, 0, reference) is not None
     ]
 
 

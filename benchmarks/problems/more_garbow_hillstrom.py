@@ -454,24 +454,33 @@ def brown_almost_linear(x):
 
 
 @njit
+def _beside(x, i):
+    """The variables before and after `x[i]`, 0 beyond the ends."""
+    return x[i - 1] if i > 0 else 0.0, x[i + 1] if i < x.size - 1 else 0.0
+
+
+@njit
+def _add_beside(gradient, i, before, after):
+    """Add to the components before and after `gradient[i]`, where there are any."""
+    if i > 0:
+        gradient[i - 1] += before
+    if i < gradient.size - 1:
+        gradient[i + 1] += after
+
+
+@njit
 def discrete_boundary_value(x):
     """Problem 28, discrete boundary value."""
     n = x.size
     h = 1.0 / (n + 1.0)
     value, gradient = 0.0, np.zeros_like(x)
     for i in range(n):
+        before, after = _beside(x, i)
         cubed = x[i] + (i + 1) * h + 1.0
-        residual = 2.0 * x[i] + 0.5 * h * h * cubed**3
-        if i > 0:
-            residual -= x[i - 1]
-        if i < n - 1:
-            residual -= x[i + 1]
+        residual = 2.0 * x[i] + 0.5 * h * h * cubed**3 - before - after
         value += residual * residual
         gradient[i] += 2.0 * residual * (2.0 + 1.5 * h * h * cubed * cubed)
-        if i > 0:
-            gradient[i - 1] -= 2.0 * residual
-        if i < n - 1:
-            gradient[i + 1] -= 2.0 * residual
+        _add_beside(gradient, i, -2.0 * residual, -2.0 * residual)
     return value, gradient
 
 
@@ -507,20 +516,13 @@ def discrete_integral_equation(x):
 @njit
 def broyden_tridiagonal(x):
     """Problem 30, Broyden tridiagonal."""
-    n = x.size
     value, gradient = 0.0, np.zeros_like(x)
-    for i in range(n):
-        residual = (3.0 - 2.0 * x[i]) * x[i] + 1.0
-        if i > 0:
-            residual -= x[i - 1]
-        if i < n - 1:
-            residual -= 2.0 * x[i + 1]
+    for i in range(x.size):
+        before, after = _beside(x, i)
+        residual = (3.0 - 2.0 * x[i]) * x[i] + 1.0 - before - 2.0 * after
         value += residual * residual
         gradient[i] += 2.0 * residual * (3.0 - 4.0 * x[i])
-        if i > 0:
-            gradient[i - 1] -= 2.0 * residual
-        if i < n - 1:
-            gradient[i + 1] -= 4.0 * residual
+        _add_beside(gradient, i, -2.0 * residual, -4.0 * residual)
     return value, gradient
 
 
