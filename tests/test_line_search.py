@@ -130,6 +130,13 @@ def test_walls_are_stepped_back_from(wall, position):
     assert len(rates) <= LONGEST
 
 
+def test_a_gigantic_rise_is_a_wall():
+    def rates(wall, slope):
+        return search(lambda t: (-t, -1.0) if t < 0.03 else (wall, slope), 1.0)[0]
+
+    assert rates(1e200, 1e203) == rates(math.inf, math.nan)
+
+
 def test_a_slope_that_is_not_finite_is_a_wall():
     rates, found, _ = search(lambda t: (-t, -1.0 if t < 0.1 else math.nan), 1.0)
     assert not found

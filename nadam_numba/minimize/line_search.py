@@ -25,6 +25,9 @@ _LARGEST_GROWTH = 10.0
 _GROWTH_WITHOUT_CURVATURE = 4.0
 _MARGIN = 0.1
 _LONGEST_SEARCH = 25
+# A value that rises by more than this, in units of the fall that the slope promised, follows no cubic: it is taken for
+# an infinite one.
+_STEEPEST_RISE = 1e10
 
 
 def _open_search(record, slope, rate):
@@ -99,7 +102,7 @@ def _longer_rate(last_rate, last_value, last_slope, rate, value, slope):
 def _rate_between(low_rate, low_value, low_slope, high_rate, high_value, high_slope):
     """The next rate within a bracket, away from its ends."""
     width = high_rate - low_rate
-    if not np.isfinite(high_value):
+    if not high_value - low_value <= -_STEEPEST_RISE * low_slope * width:
         return low_rate + _MARGIN * width
     guess = _cubic_minimum(low_rate, low_value, low_slope, high_rate, high_value, high_slope)
     if not np.isfinite(guess):
