@@ -7,7 +7,7 @@ Compiled functions are of two families:
   would cost the promise that every way through the package gives the same bits. Kernels are cached on disk.
 - drivers call the user's functions. They carry no flag at all, because flags leak into the functions a driver
   compiles, and no cache, because a function that takes functions never finds its entry again: except where it takes
-  them by their types alone, as a first-class driver does.
+  them by their addresses, as an address driver does.
 """
 
 import contextlib
@@ -17,10 +17,13 @@ import os
 import pathlib
 import threading
 import types
+import weakref
 
 import numba
+from numba.core import cgutils
 from numba.core.caching import FunctionCache
-from numba.extending import is_jitted
+from numba.core.errors import NumbaError
+from numba.extending import intrinsic, is_jitted
 
 # Number of elements from which an update runs in threads. benchmarks/crossover.py measures where two threads beat one:
 # on an idle machine from 2**14 elements with OpenMP and TBB, from 2**20 to 2**22 with workqueue, whose launch takes
@@ -67,32 +70,88 @@ def driver(function, parallel=False, **bound):
     return numba.njit(parallel=True)(copy) if parallel else numba.njit(copy)
 
 
-def first_class_driver(function, arguments, *source_modules, **bound):
+def address_driver(function, arguments, *source_modules, **bound):
     """Compile a loop once for all functions of the user's that have the same types, and cache it on disk.
 
-    It calls them by their addresses, which costs some nanoseconds a call and spares compiling it for each of them.
+    It takes their addresses, which costs some nanoseconds a call and spares compiling it for each of them. Numba would
+    find the addresses itself, but takes 20 us for each function.
 
     Parameters
     ----------
     function : function
     arguments : tuple of numba.types.Type
-        Those of its arguments, with `numba.types.FunctionType` for the user's functions.
+        Those of its arguments, with `numba.types.int64` for an address.
     *source_modules, **bound
-        As in `kernel`; the functions of `bound` may call the user's.
+        As in `kernel`; the functions of `bound` may call the user's, which they find with `function_at`. Their names
+        must tell of what types those are.
     """
     copy = bind(function, **bound)
     fingerprint = _fingerprint(source_modules)
     # What a signature is filed under does not tell which functions are bound.
-    variant = "_".join(["first_class", *(callee.__name__ for callee in bound.values())])
+    variant = "_".join(["address", *(callee.__name__ for callee in bound.values())])
     copy.__qualname__ = f"{function.__qualname__}_{variant}_{fingerprint}"
     dispatcher = numba.njit(copy)
     if fingerprint and os.environ.get("NADAM_NUMBA_CACHE") != "0":
         with contextlib.suppress(RuntimeError):
             dispatcher._cache = _Cache(copy)
     dispatcher.compile(arguments)
-    # Given a function, it would compile for this one rather than take it by its type.
     dispatcher.disable_compile()
     return dispatcher
+
+
+# Of each compiled function: for types, the library that it was compiled into, and its address there.
+_addresses = weakref.WeakKeyDictionary()
+
+
+def address_of(function, function_type):
+    """Where the code of a compiled function is, for as long as the function exists and is not compiled anew.
+
+    Parameters
+    ----------
+    function : dispatcher
+    function_type : numba.types.FunctionType
+
+    Returns
+    -------
+    int or None
+        None if the function does not take and return exactly these types.
+    """
+    arguments = function_type.signature.args
+    if arguments not in function.overloads:
+        try:
+            function.compile(arguments)
+        except (NumbaError, RuntimeError):  # RuntimeError: it has explicit signatures, of which this is none
+            return None
+    result = function.overloads[arguments]
+    known = _addresses.setdefault(function, {})
+    if function_type in known and known[function_type][0]() is result.library:
+        return known[function_type][1]
+    if result.signature.return_type != function_type.signature.return_type:
+        return None
+    address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+    known[function_type] = weakref.ref(result.library), address
+    return address
+
+
+def function_at(function_type):
+    """Make a function for compiled code that turns an `address_of` into the function there.
+
+    Parameters
+    ----------
+    function_type : numba.types.FunctionType
+        Of the function at the address.
+    """
+
+    @intrinsic
+    def as_function(typing_context, address):
+        def generate(context, builder, signature, arguments):
+            function = cgutils.create_struct_proxy(function_type)(context, builder)
+            function.jit_addr = builder.inttoptr(arguments[0], function.jit_addr.type)
+            return function._getvalue()
+
+        return function_type(numba.types.int64), generate
+
+    return as_function
 
 
 def is_compiled(function):

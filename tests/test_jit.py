@@ -1,14 +1,17 @@
 """The compile policy, tried in processes of their own: caches that cannot be written, forks, threads, stale entries."""
 
+import gc
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import textwrap
-import types
+import weakref
 
+import numba
 import pytest
+from numba import types
 
 import nadam_numba
 from nadam_numba import jit
@@ -83,7 +86,7 @@ def test_second_process_loads_the_cache(tmp_path):
 
 
 @needs_compiler
-def test_first_class_drivers_are_cached(tmp_path):
+def test_address_drivers_are_cached(tmp_path):
     code = """
     import numba
     from numba import njit, types
@@ -92,14 +95,49 @@ def test_first_class_drivers_are_cached(tmp_path):
     def twice(function, x):
         return _call(function, x) + _call(function, x)
 
-    call = njit(lambda function, x: function(x))
-    arguments = types.FunctionType(types.float64(types.float64)), types.float64
-    driver = jit.first_class_driver(twice, arguments, _call=call)
-    print(driver(njit(lambda x: 2.0 * x), 3.0), sum(driver.stats.cache_hits.values()))
+    function_type = types.FunctionType(types.float64(types.float64))
+    function_at = jit.function_at(function_type)
+    call = njit(lambda address, x: function_at(address)(x))
+    driver = jit.address_driver(twice, (types.int64, types.float64), _call=call)
+    double = njit(lambda x: 2.0 * x)
+    print(driver(jit.address_of(double, function_type), 3.0), sum(driver.stats.cache_hits.values()))
     """
     (tmp_path / "script.py").write_text(textwrap.dedent(code))
     found = [run_python("import script", cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).split() for _ in range(2)]
     assert found == [["12.0", "0"], ["12.0", "1"]]
+
+
+@needs_compiler
+def test_an_address_is_that_of_the_present_code():
+    factor = 2.0
+    function = numba.njit(lambda x: factor * x)
+    function_type = types.FunctionType(types.float64(types.float64))
+    function_at = jit.function_at(function_type)
+    call = numba.njit(lambda address, x: function_at(address)(x))
+    first = jit.address_of(function, function_type)
+    assert jit.address_of(function, function_type) == first
+    assert call(first, 3.0) == 6.0
+    factor = 4.0
+    function.recompile()
+    assert call(jit.address_of(function, function_type), 3.0) == 12.0
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "function", [lambda x: 1, lambda x: x[0], lambda x, y: x], ids=["returns another type", "fails", "takes another"]
+)
+def test_what_is_of_another_type_has_no_address(function):
+    assert jit.address_of(numba.njit(function), types.FunctionType(types.float64(types.float64))) is None
+
+
+@needs_compiler
+def test_to_ask_for_an_address_keeps_no_function_alive():
+    function = numba.njit(lambda x: x)
+    assert jit.address_of(function, types.FunctionType(types.float64(types.float64))) is not None
+    alive = weakref.ref(function)
+    del function
+    gc.collect()
+    assert alive() is None
 
 
 @needs_compiler

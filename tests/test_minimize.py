@@ -361,8 +361,8 @@ def test_drivers_carry_no_flags_that_could_leak():
     pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
     loops = [
         loop_for(loop.iterate, pair, np.zeros(2), loop._example, variant, loop._SOURCES, **bound)[0]
-        for loop, first_class, bound in ((auto, (False,), {}), (textbook, (False,) * 3, {"_update": cpu.update_serial}))
-        for variant in (None, first_class)
+        for loop, at_addresses, bound in ((auto, (False,), {}), (textbook, (False,) * 3, {"_update": cpu.update_serial}))
+        for variant in (None, at_addresses)
     ]
     for function in (*loops, *objective._COMPILED.values()):
         assert function.targetoptions == plain

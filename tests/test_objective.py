@@ -17,7 +17,7 @@ from scipy import LowLevelCallable
 from nadam_numba import jit
 from nadam_numba.minimize import low_level
 from nadam_numba.minimize import objective as objective_module
-from nadam_numba.minimize.objective import as_first_class, make_objective
+from nadam_numba.minimize.objective import at_addresses, make_objective
 
 COMPILES = is_jitted(njit(lambda: 0))
 needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
@@ -406,10 +406,10 @@ def descend(fun, jac, args, x, gradient, steps):
     return value
 
 
-def first_class_driver(first_class):
+def address_driver(objective):
     vector = types.Array(types.float64, 1, "C")
-    arguments = (*first_class.types, vector, vector, types.int64)
-    return jit.first_class_driver(descend, arguments, _evaluate=first_class.evaluate)
+    arguments = (types.int64, numba.typeof(objective.jac), numba.typeof(()), vector, vector, types.int64)
+    return jit.address_driver(descend, arguments, _evaluate=objective.evaluate)
 
 
 @needs_compiler
@@ -432,12 +432,11 @@ def test_one_driver_serves_all_objectives_of_the_same_types(kind):
         }.get(kind, (value_of, kind))
         return make_objective(fun, jac, (), X)
 
-    first = as_first_class(make(1.0), X)
-    driver = first_class_driver(first)
+    first = at_addresses(make(1.0), X)
+    driver = address_driver(first)
     for scale in (1.0, 3.0):
         objective = make(scale)
-        now = as_first_class(objective, X)
-        assert now.types == first.types
+        now = at_addresses(objective, X)
         assert now.evaluate is first.evaluate
         x, expected, result, python = X.copy(), X.copy(), np.zeros(3), np.zeros(3)
         found = driver(now.fun, now.jac, now.args, x, result, 5)
@@ -496,7 +495,7 @@ def test_objectives_with_args_compile_after_those_without(kind, monkeypatch):
         "in place": ((in_place, True), (in_place_with_args, True)),
         "separate": ((without_args, slope), (with_args, slope_with_args)),
     }.get(kind, ((without_args, kind), (with_args, kind)))
-    first_class_driver(as_first_class(make_objective(fun, jac, (), X), X))
+    address_driver(at_addresses(make_objective(fun, jac, (), X), X))
     objective = make_objective(fun_with_args, jac_with_args, (3.0, 1.0), X)
     evaluate, *functions = objective.compiled
     value = jit.driver(descend, _evaluate=evaluate)(*functions, X.copy(), np.zeros(3), 1)
@@ -504,10 +503,10 @@ def test_objectives_with_args_compile_after_those_without(kind, monkeypatch):
 
 
 @needs_compiler
-def test_first_class_drivers_keep_the_users_flags():
+def test_address_drivers_keep_the_users_flags():
     fun = njit(lambda x: 1.0 / math.floor(x[0]))
-    first = as_first_class(make_objective(fun, None, (), X), X)
-    driver = first_class_driver(first)
+    first = at_addresses(make_objective(fun, None, (), X), X)
+    driver = address_driver(first)
     assert driver.targetoptions == njit(lambda: 0).targetoptions
     with pytest.raises(ZeroDivisionError):
         driver(first.fun, first.jac, first.args, 0.1 * X, np.zeros(3), 1)
@@ -516,10 +515,10 @@ def test_first_class_drivers_keep_the_users_flags():
 
 
 @needs_compiler
-def test_what_has_no_first_class_form():
-    assert as_first_class(make_objective(value, gradient, (), X), X) is None
+def test_what_has_no_form_at_addresses():
+    assert at_addresses(make_objective(value, gradient, (), X), X) is None
     assert (
-        as_first_class(make_objective(njit(value), njit(gradient), (), X.astype(np.float32)), X.astype(np.float32))
+        at_addresses(make_objective(njit(value), njit(gradient), (), X.astype(np.float32)), X.astype(np.float32))
         is None
     )
     for fun, jac, args in [
@@ -531,9 +530,9 @@ def test_what_has_no_first_class_form():
         (njit("float64(float64[:])")(value), None, ()),
         (njit(lambda x: x[0]), "cs", ()),
     ]:
-        assert as_first_class(make_objective(fun, jac, args, X), X) is None
+        assert at_addresses(make_objective(fun, jac, args, X), X) is None
     declared = make_objective(njit("float64(float64[::1])")(value), None, (), X)
-    assert as_first_class(declared, X) is not None
+    assert at_addresses(declared, X) is not None
 
 
 # Errors

@@ -30,15 +30,14 @@ def make_bounds(bounds, x):
     if bounds is None:
         return None, None
     lower, upper = _both_ends(bounds)
-    has_room = lower.size == 0 or (np.all(lower <= upper) and lower.max() < np.inf and upper.min() > -np.inf)
-    if not has_room:
+    if not _has_room(lower, upper):
         _refuse(lower, upper)
     if lower.shape != x.shape:
         try:
             lower, upper = np.broadcast_to(lower, x.shape), np.broadcast_to(upper, x.shape)
         except ValueError:
             raise ValueError("The number of bounds is not compatible with the length of `x0`.") from None
-    if np.all(lower == -np.inf) and np.all(upper == np.inf):
+    if _is_everything(lower, upper):
         return None, None
     return _rounded_inside(lower, upper, x.dtype)
 
@@ -95,6 +94,30 @@ def _rounded_inside(lower, upper, dtype):
     return np.where(is_empty, low, inner_low), np.where(is_empty, low, inner_high)
 
 
+def _has_room(lower, upper):
+    """Whether there is a number between any two bounds; not where one is NaN."""
+    for i in range(lower.size):
+        if not lower[i] <= upper[i] or lower[i] == np.inf or upper[i] == -np.inf:
+            return False
+    return True
+
+
+def _is_everything(lower, upper):
+    """Whether no number is out of bounds."""
+    for i in range(lower.size):
+        if lower[i] > -np.inf or upper[i] < np.inf:
+            return False
+    return True
+
+
+def _is_point(lower, upper):
+    """Whether the bounds fix all variables."""
+    for i in range(lower.size):
+        if lower[i] < upper[i]:
+            return False
+    return True
+
+
 def _clip(x, lower, upper):
     """Move a point to the nearest one within bounds, in place; a NaN stays. Without bounds nothing is done."""
     if lower is None:
@@ -124,5 +147,8 @@ def _projected_norm(x, gradient, lower, upper):
     return largest
 
 
+_has_room = jit.kernel(_has_room)
+_is_everything = jit.kernel(_is_everything)
+is_point = jit.kernel(_is_point)
 clip = jit.kernel(_clip)
 projected_norm = jit.kernel(_projected_norm)

@@ -4,12 +4,11 @@ A loop ``iterate(fun, jac, args, ...)`` finds the objective's way to be evaluate
 """
 
 import functools
-import weakref
 
 import numba
 
 from nadam_numba import jit
-from nadam_numba.minimize.objective import as_first_class
+from nadam_numba.minimize.objective import at_addresses
 
 
 def loop_for(iterate, objective, x, example, variant, sources, **bound):
@@ -40,22 +39,12 @@ def loop_for(iterate, objective, x, example, variant, sources, **bound):
     if objective.compiled is None:
         return _python_loop(iterate, objective.evaluate, bound), (objective.fun, objective.jac, objective.args)
     evaluate, *functions = objective.compiled
-    if variant is None:
+    at = None if variant is None else at_addresses(objective, x)
+    if at is None:
         return _compiled_loop(iterate, evaluate, bound), functions
-    known = _known_loops.setdefault(functions[0], {})
-    key = iterate, evaluate, x.dtype, bool(functions[2]), variant, bound
-    # What is not a function, or none, may change from run to run.
-    if functions[1] is None and key in known:
-        return known[key], functions
-    first = as_first_class(objective, x)
-    if first is None:
-        return _compiled_loop(iterate, evaluate, bound), functions
-    known[key] = _first_class_loop(iterate, first.evaluate, first.types, example, variant, sources, bound)
-    return known[key], (first.fun, first.jac, first.args)
-
-
-# Of each compiled objective, the loops compiled for its types: to find them takes longer than a small problem.
-_known_loops = weakref.WeakKeyDictionary()
+    jac_type = numba.types.int64 if isinstance(at.jac, int) else numba.typeof(at.jac)
+    loop = _address_loop(iterate, at.evaluate, jac_type, example, variant, sources, bound)
+    return loop, (at.fun, at.jac, at.args)
 
 
 @functools.cache
@@ -69,6 +58,6 @@ def _compiled_loop(iterate, evaluate, bound):
 
 
 @functools.cache
-def _first_class_loop(iterate, evaluate, types, example, variant, sources, bound):
-    arguments = *types, *map(numba.typeof, example(*variant))
-    return jit.first_class_driver(iterate, arguments, *sources, _evaluate=evaluate, **dict(bound))
+def _address_loop(iterate, evaluate, jac_type, example, variant, sources, bound):
+    arguments = numba.types.int64, jac_type, numba.typeof(()), *map(numba.typeof, example(*variant))
+    return jit.address_driver(iterate, arguments, *sources, _evaluate=evaluate, **dict(bound))

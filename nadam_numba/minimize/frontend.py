@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nadam_numba.hyperparameters import true_or_false
 from nadam_numba.minimize import auto, rough, textbook
-from nadam_numba.minimize.bounds import clip, make_bounds
+from nadam_numba.minimize.bounds import clip, is_point, make_bounds
 from nadam_numba.minimize.callback import make_callback
 from nadam_numba.minimize.objective import make_objective, with_threads_if_slow
 from nadam_numba.minimize.options import METHODS, make_hyperparameters, make_options
@@ -254,7 +254,7 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
         workers=options.workers,
     )
     with contextlib.closing(objective):
-        if lower is not None and x.size and np.all(lower == upper):
+        if lower is not None and x.size and is_point(lower, upper):
             value, _ = _evaluate(objective, x, np.empty_like(x), -np.inf)
             result = make_fixed_result(x, value)
             if options.return_all:
@@ -345,7 +345,8 @@ def _warn_unused(method, hess, hessp, constraints):
         warn_user(f"Method {method} does not use Hessian information (hess).", RuntimeWarning)
     if hessp is not None:
         warn_user(f"Method {method} does not use Hessian-vector product information (hessp).", RuntimeWarning)
-    if np.any(constraints):
+    is_empty = isinstance(constraints, tuple) and not constraints  # the default, and quickly told
+    if not is_empty and np.any(constraints):
         warn_user(f"Method {method} cannot handle constraints.", RuntimeWarning)
 
 

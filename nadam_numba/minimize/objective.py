@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba.core.errors import NumbaError, TypingError
+from numba.core.errors import TypingError
 
 from nadam_numba import jit
 from nadam_numba.minimize import low_level
@@ -225,22 +225,21 @@ def with_threads_if_slow(objective):
     return objective._replace(compiled=(evaluate, fun, data, args))
 
 
-class FirstClass(NamedTuple):
+class AtAddresses(NamedTuple):
     """An objective for drivers that are compiled once for all objectives of the same types.
 
-    `evaluate`, compiled, is what such a driver has bound to it; it is called with ``(fun, jac, args, ...)``, whose
-    types are `types`. `args` is empty.
+    `evaluate`, compiled, is what such a driver has bound to it; it is called with ``(fun, jac, args, ...)``, of which
+    `fun`, and `jac` if it is a function, are addresses, and `args` is empty.
     """
 
     evaluate: Callable
-    types: tuple
-    fun: Callable
+    fun: int
     jac: Any
     args: tuple
 
 
-def as_first_class(objective, x):
-    """What to hand to a `jit.first_class_driver`, or None where only a driver of the objective's own will do.
+def at_addresses(objective, x):
+    """What to hand to a `jit.address_driver`, or None where only a driver of the objective's own will do.
 
     That is where there are args, threads or complex steps, or the compiled functions do not return exactly float64 and
     contiguous float64 arrays.
@@ -248,28 +247,18 @@ def as_first_class(objective, x):
     if objective.compiled is None or x.dtype != np.float64:
         return None
     _, fun, jac, args = objective.compiled
-    fun_type, jac_type = _FIRST_CLASS_TYPES.get(objective.evaluate, (None, None))
-    if fun_type is None or args or isinstance(jac, DifferencesInThreads) or not _has_type(fun, fun_type):
+    fun_type, jac_type = _FUNCTION_TYPES.get(objective.evaluate, (None, None))
+    if fun_type is None or args or isinstance(jac, DifferencesInThreads):
         return None
-    if jac_type is None:
-        jac_type = numba.typeof(jac)
-    elif not _has_type(jac, jac_type):
-        return None
-    return FirstClass(_FIRST_CLASS[objective.evaluate], (fun_type, jac_type, numba.typeof(args)), fun, jac, args)
+    fun = jit.address_of(fun, fun_type)
+    if jac_type is not None:
+        jac = jit.address_of(jac, jac_type)
+        if jac is None:
+            return None
+    return None if fun is None else AtAddresses(_AT_ADDRESSES[objective.evaluate], fun, jac, args)
 
 
-def _has_type(function, function_type):
-    """Whether the user's compiled function takes and returns exactly these types."""
-    arguments = function_type.signature.args
-    if arguments not in function.overloads:
-        try:
-            function.compile(arguments)
-        except (NumbaError, RuntimeError):  # RuntimeError: it has explicit signatures, of which this is none
-            return False
-    return function.overloads[arguments].signature.return_type == function_type.signature.return_type
-
-
-def _first_class_types():
+def _function_types():
     number = numba.types.float64
     vector = numba.types.Array(number, 1, "C")
     value = numba.types.FunctionType(number(vector))
@@ -314,7 +303,7 @@ _DIFFERENCES = {
 }
 
 # evaluate -> the types of its functions; None for a `jac` that is none.
-_FIRST_CLASS_TYPES = _first_class_types()
+_FUNCTION_TYPES = _function_types()
 
 # Compiled once for all objectives: the user's functions are arguments, so that these stay the same objects and a
 # second call with the same functions compiles nothing.
@@ -329,8 +318,24 @@ _COMPILED = {
         evaluate_complex_step,
     )
 }
-# Apart from those: one that is compiled for functions by their types would take any function for such a one.
-_FIRST_CLASS = {function: jit.driver(function) for function in _FIRST_CLASS_TYPES}
+
+
+def _compiled_at_addresses(function):
+    fun_type, jac_type = _FUNCTION_TYPES[function]
+
+    # Apart from that of `_COMPILED`: once compiled for functions by their types, it takes any function for such.
+    evaluate = jit.driver(function)
+    fun_at = jit.function_at(fun_type)
+    jac_at = jit.function_at(jac_type) if jac_type else numba.njit(lambda jac: jac)
+
+    def evaluate_at(fun, jac, args, x, gradient, limit):
+        return evaluate(fun_at(fun), jac_at(jac), args, x, gradient, limit)
+
+    evaluate_at.__name__ = f"{function.__name__}_at"
+    return jit.driver(evaluate_at)
+
+
+_AT_ADDRESSES = {function: _compiled_at_addresses(function) for function in _FUNCTION_TYPES}
 
 
 # What Python calls. Bound by functools.partial, which processes can be sent where the user's function can.
