@@ -479,9 +479,3 @@ def fun_of_shape(shape):
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         minimize(**{"fun": sphere, "x0": [5.0, 5.0], **arguments})
-
-
-@needs_compiler
-def test_compiled_gradients_must_be_arrays():
-    with pytest.raises(TypeError, match="must be an array"):
-        minimize(njit(lambda x: x[0]), [1.0], jac=njit(lambda x: (1.0,)))

@@ -9,7 +9,7 @@ import weakref
 import numba
 
 from nadam_numba import jit
-from nadam_numba.minimize.objective import as_first_class
+from nadam_numba.minimize.objective import as_first_class, is_readable
 
 
 def loop_for(iterate, objective, x, example, variant, sources, **bound):
@@ -37,11 +37,9 @@ def loop_for(iterate, objective, x, example, variant, sources, **bound):
         ``fun, jac, args``.
     """
     bound = tuple(bound.items())
-    if objective.compiled is None:
-        return _python_loop(iterate, objective.evaluate, bound), (objective.fun, objective.jac, objective.args)
+    if objective.compiled is None or variant is None:
+        return _own_loop(iterate, objective, x, bound)
     evaluate, *functions = objective.compiled
-    if variant is None:
-        return _compiled_loop(iterate, evaluate, bound), functions
     known = _known_loops.setdefault(functions[0], {})
     key = iterate, evaluate, x.dtype, bool(functions[2]), variant, bound
     # What is not a function, or none, may change from run to run.
@@ -49,13 +47,21 @@ def loop_for(iterate, objective, x, example, variant, sources, **bound):
         return known[key], functions
     first = as_first_class(objective, x)
     if first is None:
-        return _compiled_loop(iterate, evaluate, bound), functions
+        return _own_loop(iterate, objective, x, bound)
     known[key] = _first_class_loop(iterate, first.evaluate, first.types, example, variant, sources, bound)
     return known[key], (first.fun, first.jac, first.args)
 
 
 # Of each compiled objective, the loops compiled for its types: to find them takes longer than a small problem.
 _known_loops = weakref.WeakKeyDictionary()
+
+
+def _own_loop(iterate, objective, x, bound):
+    """A loop for this objective alone, compiled where compiled code can read what the objective returns."""
+    if objective.compiled is None or not is_readable(objective, x):
+        return _python_loop(iterate, objective.evaluate, bound), (objective.fun, objective.jac, objective.args)
+    evaluate, *functions = objective.compiled
+    return _compiled_loop(iterate, evaluate, bound), functions
 
 
 @functools.cache
