@@ -301,6 +301,19 @@ def test_what_else_a_function_returns_does_not_matter():
     assert not objective_module.is_readable(objective, X)
 
 
+@pytest.mark.parametrize("jac", [0, 0.0, "", [], np.False_, False])
+def test_whatever_is_false_asks_for_differences(jac):
+    def fun(x):
+        return (x[0] - 1.0) ** 2
+
+    peer = scipy.optimize.minimize(fun, [3.0], jac=jac)
+    found = minimize(fun, [3.0], jac=jac, options={"finite_diff": "3-point"})
+    expected = minimize(fun, [3.0], jac="3-point")
+    np.testing.assert_array_equal(found.x, expected.x)
+    assert found.nfev == expected.nfev
+    np.testing.assert_allclose(found.x, peer.x, rtol=1e-5)
+
+
 class Bowl:
     def __call__(self, x):
         return value(x)
