@@ -120,7 +120,7 @@ def address_of(function, function_type):
     if arguments not in function.overloads:
         try:
             function.compile(arguments)
-        except (NumbaError, RuntimeError):  # RuntimeError: it has explicit signatures, of which this is none
+        except (NumbaError, RuntimeError, TypeError):  # explicit signatures of which this is none; other parameters
             return None
     result = function.overloads[arguments]
     known = _addresses.setdefault(function, {})

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import weakref
+from types import SimpleNamespace
 
 import numba
 import pytest
@@ -242,7 +243,7 @@ def test_threads_the_same_process_started_before_the_import_are_used():
 
 @needs_compiler
 def test_without_sources_kernels_are_compiled_but_not_cached():
-    frozen = types.SimpleNamespace(__spec__=types.SimpleNamespace(loader=None, origin="frozen"))
+    frozen = SimpleNamespace(__spec__=SimpleNamespace(loader=None, origin="frozen"))
     kernel = jit.kernel(lambda x: x + 1.0, frozen)
     assert kernel(2.0) == 3.0
     assert kernel._cache.cache_path is None

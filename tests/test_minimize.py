@@ -352,6 +352,15 @@ def test_compiled_runs_return_to_python_after_each_step_only_if_that_is_cheap(se
     assert seen == evaluations_seen
 
 
+@WRAPS
+def test_parameters_with_defaults_may_be_left_out(wrap):
+    value = wrap(lambda x, center=2.0: (x[0] - center) ** 2)
+    pair = wrap(lambda x, center=2.0: ((x[0] - center) ** 2, 2.0 * (x - center)))
+    for fun, jac in ((value, None), (value, wrap(lambda x, center=2.0: 2.0 * (x - center))), (pair, True)):
+        assert minimize(fun, [1.0], jac=jac).x.round(6).tolist() == [2.0]
+        assert minimize(fun, [1.0], args=(3.0,), jac=jac).x.round(6).tolist() == [3.0]
+
+
 # The user's functions keep their own flags and exceptions
 
 
@@ -361,7 +370,10 @@ def test_drivers_carry_no_flags_that_could_leak():
     pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
     loops = [
         loop_for(loop.iterate, pair, np.zeros(2), loop._example, variant, loop._SOURCES, **bound)[0]
-        for loop, at_addresses, bound in ((auto, (False,), {}), (textbook, (False,) * 3, {"_update": cpu.update_serial}))
+        for loop, at_addresses, bound in (
+            (auto, (False,), {}),
+            (textbook, (False,) * 3, {"_update": cpu.update_serial}),
+        )
         for variant in (None, at_addresses)
     ]
     for function in (*loops, *objective._COMPILED.values()):
@@ -478,9 +490,3 @@ def fun_of_shape(shape):
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         minimize(**{"fun": sphere, "x0": [5.0, 5.0], **arguments})
-
-
-@needs_compiler
-def test_compiled_gradients_must_be_arrays():
-    with pytest.raises(TypeError, match="must be an array"):
-        minimize(njit(lambda x: x[0]), [1.0], jac=njit(lambda x: (1.0,)))

@@ -4,17 +4,18 @@ import ctypes
 import functools
 import gc
 import math
+from collections import namedtuple
 from fractions import Fraction
 
 import numba
 import numpy as np
 import pytest
 import scipy.optimize
-from numba import carray, cfunc, njit, types
+from numba import carray, cfunc, njit, typed, types
 from numba.extending import is_jitted
 from scipy import LowLevelCallable
 
-from nadam_numba import jit
+from nadam_numba import jit, minimize
 from nadam_numba.minimize import low_level
 from nadam_numba.minimize import objective as objective_module
 from nadam_numba.minimize.objective import at_addresses, make_objective
@@ -132,6 +133,185 @@ def test_differences(wrap, jac):
     assert not objective.has_exact_gradient
     assert objective.values_per_gradient == (6 if jac == "3-point" else 3)
     assert_right(objective, 2 if is_jitted(wrap(value)) else 1, (1.75, [3.0, 0.25, -2.0]), rtol=1e-7)
+
+
+# Gradients that are no arrays
+
+value_of = njit(value)
+gradient_of = njit(gradient)
+Slopes = namedtuple("Slopes", "first second third")
+
+
+def typed_list(x):
+    slopes = typed.List()
+    for slope in gradient_of(x):
+        slopes.append(slope)
+    return slopes
+
+
+def tuple_or_none(x):
+    if x[0] > 1e9:
+        return None
+    return 2.0 * x[0], 4.0 * x[1], 6.0 * x[2]
+
+
+# At X[:n], and with the same numbers in arrays.
+GRADIENTS = [
+    (1, lambda x: 2.0 * x[0], gradient),
+    (1, lambda x: int(x[0]), lambda x: np.floor(x)),
+    (1, lambda x: x[0] > 0.0, lambda x: np.ones(1)),
+    (1, lambda x: np.float32(x[0]), lambda x: x),
+    (1, lambda x: np.array(2.0 * x[0]), gradient),
+    (1, lambda x: (2.0 * x[0],), gradient),
+    (1, lambda x: [2.0 * x[0]], gradient),
+    (3, lambda x: (2.0 * x[0], 4.0 * x[1], 6.0 * x[2]), gradient),
+    (3, lambda x: Slopes(2.0 * x[0], 4.0 * x[1], 6.0 * x[2]), gradient),
+    (3, tuple_or_none, gradient),
+    (3, lambda x: (int(x[0]), 2, np.float32(x[2])), lambda x: np.array([1.0, 2.0, 0.25])),
+    (3, lambda x: (x[0] > 0.0, x[1], 7), lambda x: np.array([1.0, x[1], 7.0])),
+    (3, lambda x: (x[0] > 0.0, x[1] > 0.0, True), lambda x: np.array([1.0, 0.0, 1.0])),
+    (3, lambda x: [2.0 * x[0], 4.0 * x[1], 6.0 * x[2]], gradient),
+    (3, lambda x: [1, 2, 3], lambda x: np.array([1.0, 2.0, 3.0])),
+    (3, typed_list, gradient),
+]
+
+
+@pytest.mark.parametrize(("is_common", "dtype"), [(False, np.float32), (True, np.float64)])
+@pytest.mark.parametrize(("n", "given", "array"), GRADIENTS)
+def test_compiled_gradients_that_are_no_arrays(n, given, array, is_common, dtype):
+    x = X[:n].astype(dtype)
+    given = njit(given)
+    fun, jac = (njit(lambda x: (value_of(x), given(x))), True) if is_common else (value_of, given)
+    found = evaluations(make_objective(fun, jac, (), x), x)
+    assert len(found) == (2 if COMPILES else 1)
+    for number, _, result in found:
+        assert number == value(x)
+        np.testing.assert_array_equal(result, array(x).astype(dtype), strict=True)
+
+
+def slopes(x):
+    return 4.0 * (x[0] - 1.0) ** 3, 2.0 * (x[1] + 2.0)
+
+
+@pytest.mark.parametrize(
+    ("is_common", "options"), [(False, {"learning_rate": 0.05, "maxiter": 50}), (True, {})], ids=["separate", "common"]
+)
+@pytest.mark.parametrize(
+    "given",
+    [
+        slopes,
+        lambda x: [4.0 * (x[0] - 1.0) ** 3, 2.0 * (x[1] + 2.0)],
+        lambda x: ((4.0 * (x[0] - 1.0) ** 3, 2.0 * (x[1] + 2.0)),),  # only Python can read it
+    ],
+    ids=["tuple", "list", "nested"],
+)
+def test_runs_do_not_depend_on_the_kind_of_gradient(given, is_common, options):
+    def quartic(x):
+        return (x[0] - 1.0) ** 4 + (x[1] + 2.0) ** 2
+
+    def run(given):
+        fun, jac = (njit(lambda x: (quartic(x), given(x))), True) if is_common else (quartic, given)
+        return minimize(fun, [3.0, 3.0], jac=jac, options=options)
+
+    quartic = njit(quartic)
+    found, expected = run(njit(given)), run(njit(lambda x: np.array(slopes_of(x))))
+    np.testing.assert_array_equal(found.x, expected.x)
+    np.testing.assert_array_equal(found.jac, expected.jac)
+    assert (found.nit, found.nfev, found.njev) == (expected.nit, expected.nfev, expected.njev)
+
+
+slopes_of = njit(slopes)
+
+
+@pytest.mark.parametrize("is_common", [False, True])
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda x: 2.0 * (x[0] - 1.0),
+        lambda x: np.array(2.0 * (x[0] - 1.0)),
+        lambda x: (2.0 * (x[0] - 1.0),),
+        lambda x: [2.0 * (x[0] - 1.0)],
+    ],
+    ids=["number", "0-d array", "tuple", "list"],
+)
+def test_gradients_that_scipy_takes(given, is_common):
+    def square(x):
+        return (x[0] - 1.0) ** 2
+
+    square, given = njit(square), njit(given)
+    fun, jac = (njit(lambda x: (square(x), given(x))), True) if is_common else (square, given)
+    found, peer = (m(fun, [3.0], jac=jac) for m in (minimize, scipy.optimize.minimize))
+    assert found.success
+    assert peer.success
+    np.testing.assert_allclose(found.x, peer.x, rtol=1e-6)
+
+
+@WRAPS
+@pytest.mark.parametrize(
+    "both",
+    [
+        lambda x: ((x[0] - 1.0) ** 2, 2.0 * (x[0] - 1.0)),
+        lambda x: [(x[0] - 1.0) ** 2, 2.0 * (x[0] - 1.0)],
+        lambda x: np.array([(x[0] - 1.0) ** 2, 2.0 * (x[0] - 1.0)]),
+        lambda x: np.array([(x[0] - 1.0) ** 2, 2.0 * (x[0] - 1.0), 7.0]),
+        lambda x: np.array([[(x[0] - 1.0) ** 2], [2.0 * (x[0] - 1.0)]]),
+        lambda x: [(x - 1.0) ** 2, 2.0 * (x - 1.0)],
+    ],
+)
+def test_value_and_gradient_may_come_in_anything_that_can_be_indexed(wrap, both):
+    both = wrap(both)
+    outcomes = evaluations(make_objective(both, True, (), X[:1]), X[:1])
+    assert len(outcomes) == (2 if is_jitted(both) else 1)
+    for number, _, result in outcomes:
+        assert number == 0.25
+        np.testing.assert_array_equal(result, [1.0])
+    found, peer = (m(both, [3.0], jac=True) for m in (minimize, scipy.optimize.minimize))
+    assert found.success
+    np.testing.assert_allclose(found.x, peer.x, rtol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("jac", [None, "gradient", True, "in place"])
+def test_values_that_only_python_can_read(jac):
+    def writes(x, g):
+        g[:] = 2.0 * x
+        return [x[0] ** 2 + x[1] ** 2]
+
+    fun = {
+        True: lambda x: ((x[0] ** 2 + x[1] ** 2,), 2.0 * x),
+        "in place": writes,
+    }.get(jac, lambda x: [x[0] ** 2 + x[1] ** 2])
+    given = {"gradient": njit(lambda x: 2.0 * x), "in place": True}.get(jac, jac)
+    found = minimize(njit(fun), [1.0, 2.0], jac=given)
+    assert found.success
+    np.testing.assert_allclose(found.x, 0.0, atol=1e-6)
+
+
+@needs_compiler
+def test_what_else_a_function_returns_does_not_matter():
+    jac = njit(lambda x: x + x)
+    jac(X + 1j)  # as one who checks it by complex steps
+    objective = make_objective(value_of, jac, (), X)
+    evaluations(objective)
+    assert objective_module.is_readable(objective, X)
+    nested = njit(lambda x: ((x[0], x[1], x[2]),))
+    objective = make_objective(value_of, nested, (), X)
+    assert objective_module.is_readable(objective, X)  # nothing is known yet
+    nested(X)
+    assert not objective_module.is_readable(objective, X)
+
+
+@pytest.mark.parametrize("jac", [0, 0.0, "", [], np.False_, False])
+def test_whatever_is_false_asks_for_differences(jac):
+    def fun(x):
+        return (x[0] - 1.0) ** 2
+
+    peer = scipy.optimize.minimize(fun, [3.0], jac=jac)
+    found = minimize(fun, [3.0], jac=jac, options={"finite_diff": "3-point"})
+    expected = minimize(fun, [3.0], jac="3-point")
+    np.testing.assert_array_equal(found.x, expected.x)
+    assert found.nfev == expected.nfev
+    np.testing.assert_allclose(found.x, peer.x, rtol=1e-5)
 
 
 class Bowl:
@@ -586,11 +766,27 @@ def test_bad_compiled_functions():
         (njit(lambda x: x), None, ValueError, SCALAR),
         (njit(lambda x: None), None, TypeError, "fun returned None"),
         (njit(lambda x: 1j), None, TypeError, "fun returned 1j"),
-        (njit(value), njit(lambda x: (1.0, 2.0, 3.0)), TypeError, "must be an array"),
         (njit(value), njit(lambda x: np.ones(2)), ValueError, r"shape \(2,\)"),
+        (njit(value), njit(lambda x: (1.0, 2.0)), ValueError, r"shape \(2,\)"),
+        (njit(value), njit(lambda x: x[0]), ValueError, r"shape \(1,\)"),
+        (njit(value), njit(lambda x: x * 1j), TypeError, "jac returned .* must return real numbers"),
+        (njit(value), njit(lambda x: (x[0], x[1] * 1j, x[2])), TypeError, "jac returned .* must return real numbers"),
+        (njit(lambda x: (value_of(x), [1j, 1j, 1j])), True, TypeError, "fun returned .* must return real numbers"),
+        (njit(value), njit(lambda x: {0: 1.0, 1: 1.0, 2: 1.0}), TypeError, "jac returned .* must return real numbers"),
+        (njit(lambda x: x[:1]), True, ValueError, "must return a value and a gradient"),
     ]:
         with pytest.raises(error, match=message):
             evaluations(make_objective(fun, jac, (), X)._replace(compiled=None))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "given", [lambda x: x[0], lambda x: (x[0],), lambda x: (x[0], 1), lambda x: [x[0]], lambda x: np.array(x[0])]
+)
+def test_sizes_that_are_wrong_in_compiled_code(given):
+    evaluate, *functions = make_objective(value_of, njit(given), (), X).compiled
+    with pytest.raises(ValueError, match="size is not that of x"):
+        evaluate(*functions, X, np.zeros(3), np.inf)
 
 
 @needs_compiler
@@ -600,6 +796,10 @@ def test_sizes_that_change_in_compiled_code():
     assert evaluate(*functions, X, np.zeros(3), np.inf) == (1.0, True)
     with pytest.raises(ValueError, match="size is not that of x"):
         evaluate(*functions, -X, np.zeros(3), np.inf)
+    short = njit(lambda x: np.ones(2) if x[0] > 0.0 else np.ones(1))
+    evaluate, *functions = make_objective(short, True, (), X[:1]).compiled
+    with pytest.raises(ValueError, match="less than a value and a gradient"):
+        evaluate(*functions, -X[:1], np.zeros(1), np.inf)
     changing = njit(lambda x: np.ones(1) if x[0] > 0.0 else np.ones(2))
     evaluate, *functions = make_objective(changing, None, (), X).compiled
     with pytest.raises(ValueError, match=SCALAR):
@@ -712,9 +912,6 @@ def test_low_level_callables(kind, scale, dtype):
         assert has_gradient
         assert number == scale * EXPECTED[0]
         np.testing.assert_allclose(result, scale * EXPECTED[1], rtol=1e-5 if dtype == np.float64 else 0.02)
-
-
-gradient_of = njit(gradient)
 
 
 @needs_compiler

@@ -34,7 +34,7 @@ def make_bounds(bounds, x):
         _refuse(lower, upper)
     if lower.shape != x.shape:
         try:
-            lower, upper = np.broadcast_to(lower, x.shape), np.broadcast_to(upper, x.shape)
+            lower, upper = _broadcast(x.shape, lower, upper)
         except ValueError:
             raise ValueError("The number of bounds is not compatible with the length of `x0`.") from None
     if _is_everything(lower, upper):
@@ -59,8 +59,10 @@ def _both_ends(bounds):
     if any(map(issparse, (bounds.lb, bounds.ub) if is_object else (bounds,))):
         raise ValueError("Lower and upper bounds must be dense arrays.")
     if is_object:
-        ends = [np.atleast_1d(np.asarray(end, np.float64)) for end in (bounds.lb, bounds.ub)]
-        return np.broadcast_arrays(*ends)
+        lower, upper = (np.array(end, np.float64, ndmin=1) for end in (bounds.lb, bounds.ub))
+        if lower.shape != upper.shape:
+            lower, upper = _broadcast(np.broadcast(lower, upper).shape, lower, upper)
+        return lower, upper
     try:
         pairs = [tuple(pair) for pair in bounds]
     except TypeError:
@@ -71,6 +73,11 @@ def _both_ends(bounds):
     lower = [_bound(index, pair[0], -np.inf) for index, pair in enumerate(pairs)]
     upper = [_bound(index, pair[1], np.inf) for index, pair in enumerate(pairs)]
     return np.array(lower, np.float64), np.array(upper, np.float64)
+
+
+def _broadcast(shape, *arrays):
+    """Copies, for views of many places as one are of another type to the kernels."""
+    return tuple(np.array(np.broadcast_to(array, shape)) for array in arrays)
 
 
 def _bound(index, value, none):
@@ -96,26 +103,17 @@ def _rounded_inside(lower, upper, dtype):
 
 def _has_room(lower, upper):
     """Whether there is a number between any two bounds; not where one is NaN."""
-    for i in range(lower.size):
-        if not lower[i] <= upper[i] or lower[i] == np.inf or upper[i] == -np.inf:
-            return False
-    return True
+    return np.all((lower <= upper) & (lower < np.inf) & (upper > -np.inf))
 
 
 def _is_everything(lower, upper):
     """Whether no number is out of bounds."""
-    for i in range(lower.size):
-        if lower[i] > -np.inf or upper[i] < np.inf:
-            return False
-    return True
+    return np.all((lower == -np.inf) & (upper == np.inf))
 
 
 def _is_point(lower, upper):
     """Whether the bounds fix all variables."""
-    for i in range(lower.size):
-        if lower[i] < upper[i]:
-            return False
-    return True
+    return np.all(lower == upper)
 
 
 def _clip(x, lower, upper):

@@ -8,7 +8,7 @@ import functools
 import numba
 
 from nadam_numba import jit
-from nadam_numba.minimize.objective import at_addresses
+from nadam_numba.minimize.objective import at_addresses, is_readable
 
 
 def loop_for(iterate, objective, x, example, variant, sources, **bound):
@@ -36,15 +36,15 @@ def loop_for(iterate, objective, x, example, variant, sources, **bound):
         ``fun, jac, args``.
     """
     bound = tuple(bound.items())
-    if objective.compiled is None:
-        return _python_loop(iterate, objective.evaluate, bound), (objective.fun, objective.jac, objective.args)
-    evaluate, *functions = objective.compiled
     at = None if variant is None else at_addresses(objective, x)
-    if at is None:
+    if at is not None:
+        jac_type = numba.types.int64 if isinstance(at.jac, int) else numba.typeof(at.jac)
+        loop = _address_loop(iterate, at.evaluate, jac_type, example, variant, sources, bound)
+        return loop, (at.fun, at.jac, at.args)
+    if objective.compiled is not None and is_readable(objective, x):
+        evaluate, *functions = objective.compiled
         return _compiled_loop(iterate, evaluate, bound), functions
-    jac_type = numba.types.int64 if isinstance(at.jac, int) else numba.typeof(at.jac)
-    loop = _address_loop(iterate, at.evaluate, jac_type, example, variant, sources, bound)
-    return loop, (at.fun, at.jac, at.args)
+    return _python_loop(iterate, objective.evaluate, bound), (objective.fun, objective.jac, objective.args)
 
 
 @functools.cache

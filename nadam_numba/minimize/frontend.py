@@ -64,8 +64,9 @@ def minimize(
         far; "nadamw" and "adamw", whose `weight_decay` is decoupled. Case does not matter. Anything else is handed to
         `scipy.optimize.minimize` with the arguments as they are; None is SciPy's default.
     jac : callable, True, "2-point", "3-point", "cs" or None, optional
-        The gradient ``jac(x, *args) -> array, shape (n,)``; True if `fun` returns ``(value, gradient)``; the name of a
-        scheme of differences; None and False are the option `finite_diff`.
+        The gradient ``jac(x, *args) -> array, shape (n,)``, or anything that NumPy makes such an array of; True if
+        `fun` returns ``(value, gradient)``; the name of a scheme of differences; None, False and 0 are the option
+        `finite_diff`.
     hess, hessp, constraints : optional
         Not used; a RuntimeWarning says so.
     bounds : scipy.optimize.Bounds or sequence of (min, max), optional
@@ -245,7 +246,7 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
     clip(x, lower, upper)
     objective = make_objective(
         fun,
-        options.finite_diff if jac is None or jac is False else jac,
+        options.finite_diff if _is_false(jac) else jac,
         args,
         x,
         lower=lower,
@@ -329,6 +330,11 @@ def _start_vector(x0):
     if x.dtype.kind not in "biuf" or (x.dtype.kind == "f" and x.dtype.itemsize > 8):
         raise TypeError(f"x0 has dtype {x.dtype}: it must be real, of at most double precision")
     return np.array(x, dtype=x.dtype if x.dtype == np.float32 else np.float64)
+
+
+def _is_false(jac):
+    """Whether SciPy takes differences for it: None, False, 0, or anything else that is false and no function."""
+    return not callable(jac) and not isinstance(jac, np.ndarray) and not jac
 
 
 def _without_memory(fun, jac):

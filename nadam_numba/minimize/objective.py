@@ -31,6 +31,8 @@ from nadam_numba.minimize.returned import (
     checked_complex_value,
     checked_gradient,
     checked_value,
+    compiles_gradient,
+    compiles_value,
     real_number,
     store_gradient,
 )
@@ -72,7 +74,8 @@ def make_objective(fun, jac, args, x, *, lower=None, upper=None, relative_step=N
         C functions of a LowLevelCallable are ``double (int n, double *x[, void *user_data])``, and with ``jac=True``
         ``double (int n, double *x, double *gradient[, void *user_data])``.
     jac : callable, scipy.LowLevelCallable, bool, str or None
-        ``jac(x, *args)`` returns the gradient; in C, ``void (int n, double *x, double *gradient[, void *user_data])``.
+        ``jac(x, *args)`` returns the gradient, an array, a tuple, a list or, where n is 1, a number; in C,
+        ``void (int n, double *x, double *gradient[, void *user_data])``.
         None, False and '2-point' take forward differences, '3-point' central ones, 'cs' complex steps.
     args : tuple
         Further arguments of both; run-time values for compiled functions.
@@ -225,6 +228,36 @@ def with_threads_if_slow(objective):
     return objective._replace(compiled=(evaluate, fun, data, args))
 
 
+def is_readable(objective, x):
+    """After a first evaluation from Python: whether compiled code can read what the compiled functions return.
+
+    It cannot read all that NumPy makes an array of: not nested tuples, for example.
+    """
+    _, fun, jac, args = objective.compiled
+    if objective.evaluate is evaluate_pair:
+        return _returns(_compiles_pair, fun, x, *args)
+    if objective.evaluate is evaluate_in_place:
+        return _returns(compiles_value, fun, x, x, *args)
+    if objective.evaluate is evaluate_separately:
+        return _returns(compiles_value, fun, x, *args) and _returns(compiles_gradient, jac, x, *args)
+    return _returns(compiles_value, fun, x, *args)
+
+
+def _returns(is_kind, function, *arguments):
+    """Whether what a compiled function returns is of a kind; so is what it has not been compiled for."""
+    if all(is_kind(overload.signature.return_type) for overload in function.overloads.values()):
+        return True  # telling the types of the arguments takes longer than all of this
+    overload = function.overloads.get(tuple(map(numba.typeof, arguments)))
+    return overload is None or is_kind(overload.signature.return_type)
+
+
+def _compiles_pair(returned):
+    if isinstance(returned, numba.types.BaseTuple):
+        return len(returned) > 1 and compiles_value(returned[0]) and compiles_gradient(returned[1])
+    entry = getattr(returned, "dtype", None)
+    return compiles_value(entry) and compiles_gradient(entry)
+
+
 class AtAddresses(NamedTuple):
     """An objective for drivers that are compiled once for all objectives of the same types.
 
@@ -274,6 +307,8 @@ def _function_types():
 def evaluate_pair(fun, jac, args, x, gradient, limit):
     """``fun`` returns value and gradient."""
     pair = fun(x.copy(), *args)
+    if len(pair) < 2:  # compiled code reads beyond the end of arrays
+        raise ValueError("jac=True, but fun returned less than a value and a gradient")
     store_gradient(gradient, pair[1])
     return real_number(pair[0]), True
 
@@ -373,20 +408,18 @@ def _value_or_complex_of(fun, x, *args):
 
 
 def _gradient_of(jac, x0, x, *args):
-    return checked_gradient(_array_if_compiled(jac, jac(x, *args), "jac"), x0, "jac")
+    return checked_gradient(jac(x, *args), x0, "jac")
 
 
 def _pair_of(fun, x0, x, *args):
     pair = fun(x, *args)
-    if not isinstance(pair, (tuple, list)) or len(pair) < 2:
+    try:
+        count, value, gradient = len(pair), pair[0], pair[1]
+    except (TypeError, LookupError):
+        count = 0
+    if count < 2:  # arrays of JAX have an entry at any index
         raise ValueError(f"jac=True, but fun returned {pair!r}: it must return a value and a gradient")
-    return checked_value(pair[0]), checked_gradient(_array_if_compiled(fun, pair[1], "fun"), x0, "fun")
-
-
-def _array_if_compiled(function, gradient, name):
-    if jit.is_compiled(function) and not isinstance(gradient, np.ndarray):
-        raise TypeError(f"{name} is compiled and returned the gradient {gradient!r}: it must be an array")
-    return gradient
+    return checked_value(value), checked_gradient(gradient, x0, "fun")
 
 
 def _compile_for_complex(fun, args):

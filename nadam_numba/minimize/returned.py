@@ -1,18 +1,23 @@
 """What the user's functions return, checked and brought to one form.
 
-`checked_...` are for Python, where anything may be returned. `real_number`, `imaginary_part` and `resolution` are for
-the source that is also compiled: from compiled functions they get numbers or arrays, whose types are known beforehand.
+`checked_...` are for Python, where anything may be returned. `real_number`, `store_gradient`, `imaginary_part` and
+`resolution` are for the source that is also compiled: from compiled functions they get what has a type that is known
+beforehand. `compiles_value` and `compiles_gradient` tell which types they can read there.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
-from numba import types
-from numba.extending import overload, register_jitable
+from numba import literal_unroll, types
+from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 
 from nadam_numba.cpu import copy_into
 
 # SciPy's sentence.
 _NOT_A_SCALAR = "The user-provided objective function must return a scalar value."
+_WRONG_SIZE = "fun or jac returned a gradient whose size is not that of x"
+_NUMBERS = types.Integer, types.Float, types.Boolean
 
 
 def real_number(returned):
@@ -30,7 +35,7 @@ def _compiled_real_number(returned):
             return np.float64(returned.flat[0])
 
         return only_element
-    if isinstance(returned, (types.Integer, types.Float, types.Boolean)):
+    if isinstance(returned, _NUMBERS):
         return lambda returned: np.float64(returned)
     return None
 
@@ -68,15 +73,63 @@ def _compiled_resolution(returned, x):
     return lambda returned, x: eps
 
 
-@register_jitable
 def store_gradient(gradient, returned):
     """Copy what a gradient function returned into `gradient`; a row or a column is a vector."""
     if returned.size != gradient.size:
-        raise ValueError("fun or jac returned a gradient whose size is not that of x")
+        raise ValueError(_WRONG_SIZE)
     if returned.ndim == 1:
         copy_into(gradient, returned)
     else:
         copy_into(gradient, returned.ravel())
+
+
+def _store_number(gradient, returned):
+    if gradient.size != 1:
+        raise ValueError(_WRONG_SIZE)
+    gradient[0] = returned
+
+
+def _store_sequence(gradient, returned):
+    if len(returned) != gradient.size:
+        raise ValueError(_WRONG_SIZE)
+    copy_into(gradient, returned)
+
+
+def _store_tuple_of_many_types(gradient, returned):
+    if len(returned) != gradient.size:
+        raise ValueError(_WRONG_SIZE)
+    i = 0
+    for number in literal_unroll(returned):
+        gradient[i] = number
+        i += 1  # noqa: SIM113 - Numba does not enumerate such a tuple
+
+
+@overload(store_gradient)
+def _compiled_store_gradient(gradient, returned):
+    if isinstance(returned, _NUMBERS):
+        return _store_number
+    if isinstance(returned, types.Array) and isinstance(returned.dtype, _NUMBERS):
+        return store_gradient
+    if isinstance(returned, (types.List, types.ListType, types.UniTuple, types.NamedUniTuple)):
+        return _store_sequence if isinstance(returned.dtype, _NUMBERS) else None
+    if isinstance(returned, types.BaseTuple) and len(returned) and all(isinstance(t, _NUMBERS) for t in returned):
+        return _store_tuple_of_many_types
+    return None
+
+
+def compiles_value(returned):
+    """Whether `real_number` can be compiled for a type of Numba."""
+    return _compiled_real_number(_present(returned)) is not None
+
+
+def compiles_gradient(returned):
+    """Whether `store_gradient` can be compiled for a type of Numba."""
+    return _compiled_store_gradient(None, _present(returned)) is not None
+
+
+def _present(returned):
+    """The type without the possibility of None, which Numba takes away by itself."""
+    return returned.type if isinstance(returned, types.Optional) else returned
 
 
 def checked_value(returned, name="fun"):
@@ -144,6 +197,8 @@ def checked_gradient(returned, x, name):
 
 def _real_array(name, returned):
     """What the user's function returned, as an array: real numbers of any of Python's or NumPy's kinds."""
+    if isinstance(returned, Mapping):  # of those of Numba, NumPy would take the keys
+        raise TypeError(f"{name} returned {returned!r}: it must return real numbers")
     try:
         array = np.asarray(_detached(returned))
         if array.dtype.kind == "O" and not any(number is None for number in array.flat):
