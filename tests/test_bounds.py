@@ -244,6 +244,18 @@ def test_all_variables_fixed(wrap, jac):
     assert type(result.fun) is float
 
 
+def test_all_variables_fixed_with_history():
+    options = {"history": 1, "return_all": True}
+    result = minimize(sphere, [0.0, 0.0], bounds=[(2.0, 2.0), (3.0, 3.0)], options=options)
+    assert {name: column.tolist() for name, column in result.history.items() if name != "learning_rate"} == {
+        "nit": [0],
+        "fun": [sphere(np.array([2.0, 3.0]))],
+        "gradient_norm": [0.0],
+    }
+    assert np.isnan(result.history["learning_rate"]).tolist() == [True]
+    assert [point.tolist() for point in result.allvecs] == [[2.0, 3.0]]
+
+
 def test_other_methods_get_the_bounds_as_they_are():
     result = minimize(sphere, [5.0, 5.0], method="L-BFGS-B", bounds=[(2, 6), (3, 6)])
     np.testing.assert_allclose(result.x, [2.0, 3.0])

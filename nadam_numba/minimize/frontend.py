@@ -20,6 +20,7 @@ from nadam_numba.minimize.run import (
     callback_observer,
     first_chunk,
     history_observer,
+    make_fixed_history,
     make_history,
     points_observer,
     progress_observer,
@@ -256,19 +257,26 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
     )
     with contextlib.closing(objective):
         if lower is not None and x.size and is_point(lower, upper):
-            value, _ = _evaluate(objective, x, np.empty_like(x), -np.inf)
-            result = make_fixed_result(x, value)
-            if options.return_all:
-                result.allvecs = [x.copy()]
-            if options.disp:
-                print(result.message)
-            return result
+            return _run_fixed(objective, options, x)
         with progress_bar(method) if progress else contextlib.nullcontext() as show:
             result = _run(objective, switches, options, x, lower, upper, callback, show, begin + options.max_time)
     if lower is not None and not objective.has_exact_gradient:
         result.jac[lower == upper] = np.nan
     if options.disp:
         _print(result)
+    return result
+
+
+def _run_fixed(objective, options, x):
+    """The result where the bounds leave no choice."""
+    value, _ = _evaluate(objective, x, np.empty_like(x), -np.inf)
+    result = make_fixed_result(x, value)
+    if options.return_all:
+        result.allvecs = [x.copy()]
+    if options.history is not None:
+        result.history = make_fixed_history(value)
+    if options.disp:
+        print(result.message)
     return result
 
 

@@ -125,16 +125,27 @@ def history_observer(rows, stride):
     """Append the numbers of every so many iterations to a list, for `make_history`."""
 
     def observe(state):
-        rows.append(tuple(state.numbers[name][0] for name in _HISTORY.values()))
+        rows.append(_history_row(state))
 
     return Observer(observe, stride)
 
 
+def _history_row(state):
+    return tuple(state.numbers[name][0] for name in _HISTORY.values())
+
+
 def make_history(rows, state):
     """The recorded numbers as arrays, and those of the last iteration."""
-    last = tuple(state.numbers[name][0] for name in _HISTORY.values())
-    if rows[-1][0] != last[0]:
-        rows = [*rows, last]
+    last = _history_row(state)
+    return _as_columns(rows if rows[-1][0] == last[0] else [*rows, last])
+
+
+def make_fixed_history(value):
+    """The history where the bounds leave no choice."""
+    return _as_columns([(0, value, 0.0, np.nan)])
+
+
+def _as_columns(rows):
     return {name: np.array(column) for name, column in zip(_HISTORY, zip(*rows, strict=True), strict=True)}
 
 
