@@ -82,14 +82,14 @@ def address_driver(function, arguments, *source_modules, **bound):
     arguments : tuple of numba.types.Type
         Those of its arguments, with `numba.types.int64` for an address.
     *source_modules, **bound
-        As in `kernel`; the functions of `bound` may call the user's, which they find with `function_at`. Their names
-        must tell of what types those are.
+        As in `kernel`; the functions of `bound` may call the user's, which they find with `function_at`. Their
+        qualified names must tell all that makes them different.
     """
     copy = bind(function, **bound)
     fingerprint = _fingerprint(source_modules)
-    # What a signature is filed under does not tell which functions are bound.
-    variant = "_".join(["address", *(callee.__name__ for callee in bound.values())])
-    copy.__qualname__ = f"{function.__qualname__}_{variant}_{fingerprint}"
+    # What a signature is filed under does not tell which functions are bound; several of them may have one name.
+    variant = hashlib.sha256(" ".join(callee.__qualname__ for callee in bound.values()).encode()).hexdigest()[:16]
+    copy.__qualname__ = f"{function.__qualname__}_address_{variant}_{fingerprint}"
     dispatcher = numba.njit(copy)
     if fingerprint and os.environ.get("NADAM_NUMBA_CACHE") != "0":
         with contextlib.suppress(RuntimeError):
@@ -101,6 +101,25 @@ def address_driver(function, arguments, *source_modules, **bound):
 
 # Of each compiled function: for types, the library that it was compiled into, and its address there.
 _addresses = weakref.WeakKeyDictionary()
+
+
+# Of each compiled function: the library of its code, and what stands for it since that is not its first one.
+_present = weakref.WeakKeyDictionary()
+
+
+def present(function):
+    """A function with the code that `function` has now: itself, or a copy, once it has been compiled anew.
+
+    To Numba, a function stays the same when it is compiled anew, and what has been compiled with it keeps its old code.
+    """
+    results = function.overloads.values()
+    library = next(iter(results)).library if results else None
+    known, copy = _present.get(function, (None, None))
+    if known is not None and library is not None and known() is not library:
+        copy = numba.jit(**function.targetoptions)(function.py_func)
+    if library is not None:
+        _present[function] = weakref.ref(library), copy
+    return function if copy is None else copy
 
 
 def address_of(function, function_type):

@@ -567,6 +567,14 @@ def test_unbounded(fun, gradient, memory):
     assert result.nfev < 2000
 
 
+def test_linear_objectives_are_unbounded_by_differences_too():
+    for seed in range(5):
+        slope = np.random.default_rng(seed).standard_normal(3)
+        result = minimize(lambda x, slope: float(slope @ x), np.ones(3), args=(slope,))
+        assert (result.status, result.success) == (4, False)
+        assert result.nfev < 3000
+
+
 @MEMORIES
 @pytest.mark.parametrize(
     ("fun", "gradient", "tolerance"),

@@ -244,6 +244,11 @@ def test_all_variables_fixed(wrap, jac):
     assert type(result.fun) is float
 
 
+def test_all_variables_fixed_where_there_is_no_value():
+    result = minimize(lambda x: math.nan, [0.0], bounds=[(2.0, 2.0)])
+    assert (result.success, result.status) == (False, 3)
+
+
 def test_all_variables_fixed_with_history():
     options = {"history": 1, "return_all": True}
     result = minimize(sphere, [0.0, 0.0], bounds=[(2.0, 2.0), (3.0, 3.0)], options=options)

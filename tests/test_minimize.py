@@ -380,6 +380,55 @@ def test_drivers_carry_no_flags_that_could_leak():
         assert function.targetoptions == plain
 
 
+@needs_compiler
+def test_loops_with_other_kernels_are_filed_apart():
+    pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
+    names = {
+        loop_for(
+            textbook.iterate, pair, np.zeros(2), textbook._example, (False,) * 3, textbook._SOURCES, _update=update
+        )[0].__qualname__
+        for update in (cpu.update_serial, cpu.update_parallel)
+    }
+    assert len(names) == 2
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", ["address", "args", "float32", "cs", "list", "separate", "in place", "textbook"])
+def test_what_is_compiled_anew_is_what_runs(kind):
+    center = 1.0
+    value = njit(lambda x, a: (x[0] - center) ** 2 + a)
+    slope = njit(lambda x, a: np.array([2.0 * (x[0] - center)]))
+
+    def in_place(x, g, a):
+        g[0] = 2.0 * (x[0] - center)
+        return (x[0] - center) ** 2 + a
+
+    fun, jac, args, x0, options = {
+        "address": (njit(lambda x: ((x[0] - center) ** 2, 2.0 * (x - center))), True, (), [5.0], {}),
+        "args": (value, None, (0.0,), [5.0], {}),
+        "float32": (
+            njit(lambda x: ((x[0] - center) ** 2, 2.0 * (x - np.float32(center)))),
+            True,
+            (),
+            np.array([5.0], np.float32),
+            {},
+        ),
+        "cs": (value, "cs", (0.0,), [5.0], {}),
+        "list": (njit(lambda x: ((x[0] - center) ** 2, [2.0 * (x[0] - center)])), True, (), [5.0], {}),
+        "separate": (value, slope, (0.0,), [5.0], {}),
+        "in place": (njit(in_place), True, (0.0,), [5.0], {}),
+        "textbook": (value, slope, (0.0,), [5.0], {"learning_rate": 0.5}),
+    }[kind]
+    for new_center in (1.0, 2.0, 3.0):
+        center = new_center
+        for function in (fun, jac):
+            if is_jitted(function):
+                function.recompile()
+        result = minimize(fun, x0, args=args, jac=jac, options=options)
+        np.testing.assert_allclose(result.x, new_center, rtol=1e-3)
+        assert result.fun == pytest.approx(0.0, abs=1e-6)
+
+
 @WRAPS
 def test_flags_do_not_leak_into_the_objective(wrap):
     guarded = wrap(lambda x, d: (np.inf if np.isnan(x[0] / d) else x[0] * x[0], 2.0 * x))

@@ -409,6 +409,56 @@ def test_polish_takes_nothing_that_is_not_lower_and_keeps_a_success():
     assert (result.success, result.fun, result.x.tolist()) == (True, 0.0, [0.0, 1.0])
 
 
+def test_polish_makes_no_success_of_a_failure():
+    def gradient(x):
+        return 2.0 * (x - 1.0) if x[0] > 2.0 else np.nan * x
+
+    result = minimize(
+        lambda x: sphere(x - 1.0), [3.0, 4.0], jac=gradient, bounds=[(-50.0, 50.0)] * 2, options={"polish": True}
+    )
+    assert (result.success, result.status) == (False, 3)
+
+
+def test_an_interrupt_of_polish_has_its_status():
+    calls = []
+
+    def fun(x):
+        calls.append(x.copy())
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return rosenbrock(x)
+
+    stop = 0
+    options = {"gtol": 1.0, "polish": True}
+    before = minimize(fun, [-1.2, 1.0], jac=rosenbrock_gradient, options=options | {"polish": False}).nfev
+    calls.clear()
+    stop = before + 2
+    result = minimize(fun, [-1.2, 1.0], jac=rosenbrock_gradient, options=options)
+    assert (result.status, result.success) == (98, False)
+    assert result.fun == min(map(rosenbrock, calls[:-1]))
+
+
+def test_a_result_keeps_no_more_memory_than_it_shows():
+    result = minimize(sphere, np.ones(100), jac=sphere_gradient)
+    assert (result.x.base, result.jac.base) == (None, None)
+
+
+def test_time_is_kept_where_evaluations_begin_to_take_long():
+    def fun(x):
+        if x[0] < 2.97:
+            time.sleep(0.01)
+        return (x[0] - 1.0) ** 2
+
+    def gradient(x):
+        return 2.0 * (x - 1.0)
+
+    options = {"learning_rate": 0.01, "maxiter": 500, "max_time": 0.2}
+    minimize(fun, [3.0], jac=gradient, options=options | {"maxiter": 1})
+    result = minimize(fun, [3.0], jac=gradient, options=options)
+    assert result.status == 5
+    assert result.nfev < 60
+
+
 def test_polish_does_not_help_an_objective_without_value():
     result = minimize(lambda x: math.nan, [1.0], options={"polish": True})
     assert (result.success, result.status, result.nfev) == (False, 3, 1)

@@ -23,7 +23,17 @@ import numpy as np
 
 from nadam_numba import cpu, jit
 from nadam_numba.cpu import copy_into
-from nadam_numba.minimize import auto_state, bounds, differences, line_search, objective, returned, scaling, secants
+from nadam_numba.minimize import (
+    auto_state,
+    bounds,
+    differences,
+    line_search,
+    objective,
+    result,
+    returned,
+    scaling,
+    secants,
+)
 from nadam_numba.minimize.auto_state import (
     BEST_GRADIENT,
     BEST_X,
@@ -72,7 +82,7 @@ _PATIENCE, _EVALUATION_LIMIT, _UNBOUNDED = Stop.PATIENCE.code, Stop.EVALUATION_L
 _PRECISION, _PRECISION_LOSS, _NONFINITE = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.NONFINITE.code
 
 # What the loop is made of, beside this file; and the way to evaluate an objective, which is bound to it.
-_SOURCES = auto_state, bounds, cpu, differences, line_search, objective, returned, scaling, secants
+_SOURCES = auto_state, bounds, cpu, differences, line_search, objective, result, returned, scaling, secants
 _evaluate = None
 
 

@@ -43,6 +43,7 @@ def loop_for(iterate, objective, x, example, variant, sources, **bound):
         return loop, (at.fun, at.jac, at.args)
     if objective.compiled is not None and is_readable(objective, x):
         evaluate, *functions = objective.compiled
+        functions[:2] = (jit.present(part) if jit.is_compiled(part) else part for part in functions[:2])
         return _compiled_loop(iterate, evaluate, bound), functions
     return _python_loop(iterate, objective.evaluate, bound), (objective.fun, objective.jac, objective.args)
 

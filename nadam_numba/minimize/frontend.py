@@ -312,7 +312,9 @@ def _run(objective, switches, options, x, lower, upper, callback, show, deadline
         observers.append(callback_observer(callback, objective.values_per_gradient))
     if show is not None:
         observers.append(progress_observer(show))
-    stop = solve(state, advance, options.maxiter, deadline, observers, chunk)
+    # Python can look at the clock between any two evaluations.
+    longest_chunk = 1 if objective.compiled is None and deadline < np.inf else None
+    stop = solve(state, advance, options.maxiter, deadline, observers, chunk, longest_chunk)
     if is_auto and stop is Stop.PRECISION_LOSS:
         state, stop = rough.go_on(objective, switches, options, state, lower, upper, deadline, observers)
 

@@ -366,7 +366,7 @@ def _compiled_at_addresses(function):
     def evaluate_at(fun, jac, args, x, gradient, limit):
         return evaluate(fun_at(fun), jac_at(jac), args, x, gradient, limit)
 
-    evaluate_at.__name__ = f"{function.__name__}_at"
+    evaluate_at.__name__ = evaluate_at.__qualname__ = f"{function.__name__}_at"
     return jit.driver(evaluate_at)
 
 

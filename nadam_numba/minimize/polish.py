@@ -13,6 +13,7 @@ _FINAL = {
     Stop.INTERRUPTED,
     Stop.CALLBACK,
     Stop.UNBOUNDED,
+    Stop.NONFINITE,
     Stop.ROUGH,
     Stop.WRONG_GRADIENT,
 }
@@ -45,7 +46,7 @@ def polish(result, stop, objective, state, lower, upper, maxfev, deadline):
     from scipy.optimize import Bounds
     from scipy.optimize import minimize as scipy_minimize
 
-    record = state.numbers[0]
+    record, value_before = state.numbers[0], result.fun
     gradient = np.empty_like(result.x)
     per_gradient = objective.values_per_gradient
 
@@ -65,15 +66,17 @@ def polish(result, stop, objective, state, lower, upper, maxfev, deadline):
         return value, gradient.astype(np.float64)
 
     bounds = None if lower is None else Bounds(lower, upper)
-    message, success = "stopped at a limit of this run", False
+    message, is_converged = "stopped at a limit of this run", False
     try:
         polished = scipy_minimize(value_and_gradient, result.x, jac=True, method="L-BFGS-B", bounds=bounds)
-        message, success = polished.message, polished.success
+        message, is_converged = polished.message, polished.success
     except _LimitReached:
         pass
     except KeyboardInterrupt:
         message = "interrupted from the keyboard"
-    if success:
+        result.status, result.success = Stop.INTERRUPTED.status, False
+    # Where the run has lost its way, to stay is no success.
+    if is_converged and (result.fun < value_before or stop is not Stop.PRECISION_LOSS):
         result.status, result.success = 0, True
     result.message = f"{result.message} Polished by L-BFGS-B: {message}"
     result.nfev = count_values(record, per_gradient)

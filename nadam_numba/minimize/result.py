@@ -1,6 +1,7 @@
 """How a run of minimize ends: one list of reasons, with SciPy's numbers and words, and the result made of them."""
 
 import enum
+import math
 
 
 class Stop(enum.Enum):
@@ -62,9 +63,9 @@ def make_result(state, stop, values_per_gradient):
 
     numbers = state.numbers[0]
     return OptimizeResult(
-        x=state.best_x,
+        x=state.best_x.copy(),  # a view would keep all of the run's memory
         fun=float(numbers["best_value"]),
-        jac=state.best_gradient,
+        jac=state.best_gradient.copy(),
         nit=int(numbers["iterations"]),
         nfev=count_values(numbers, values_per_gradient),
         njev=int(numbers["gradients"]),
@@ -76,7 +77,8 @@ def make_fixed_result(x, value):
     """The result where the bounds leave no choice: SciPy's fields, and the numbers that any result here has."""
     from scipy.optimize import OptimizeResult
 
-    return OptimizeResult(x=x, fun=value, nit=0, nfev=1, njev=0, nhev=0, **_verdict(Stop.FIXED))
+    stop = Stop.FIXED if math.isfinite(value) else Stop.NONFINITE
+    return OptimizeResult(x=x, fun=value, nit=0, nfev=1, njev=0, nhev=0, **_verdict(stop))
 
 
 def count_values(numbers, values_per_gradient):

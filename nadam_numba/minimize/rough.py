@@ -26,6 +26,10 @@ _FLAT = 1e-3
 _RESOLVED = 1e-8
 
 
+# Values that fall this far below the size of the first one have no bound that their rounding would let tell.
+_FALL_WITHOUT_END = 1e30
+
+
 class Diagnosis(NamedTuple):
     """Why a line search found nothing."""
 
@@ -57,6 +61,8 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
     stop : Stop
     """
     record = state.numbers[0]
+    if record["value"] < -_FALL_WITHOUT_END * max(abs(record["start_value"]), 1.0):
+        return state, Stop.UNBOUNDED
     try:
         diagnosis = _diagnose(objective, state, lower, upper, options.maxfev)
     except KeyboardInterrupt:

@@ -24,6 +24,8 @@ from nadam_numba.minimize.result import STOPS, Stop, count_values
 # and the end of the time are noticed. Chunks grow until they take this many seconds, which hides what returning costs.
 _CHUNK_SECONDS = 0.05
 _LONGEST_CHUNK = 2**30
+# Evaluations of the first chunk at most: those to come may take longer than the one at the start.
+_LONGEST_FIRST_CHUNK = 64
 
 
 class Observer(NamedTuple):
@@ -33,7 +35,7 @@ class Observer(NamedTuple):
     stride: int | None
 
 
-def solve(state, advance, maxiter, deadline, observers, chunk=1):
+def solve(state, advance, maxiter, deadline, observers, chunk=1, longest_chunk=None):
     """Advance `state` to its end.
 
     Parameters
@@ -47,6 +49,8 @@ def solve(state, advance, maxiter, deadline, observers, chunk=1):
     observers : list of Observer
     chunk : int
         How many evaluations go by before the first return to Python, at least; from what one has taken.
+    longest_chunk : int, optional
+        How many may go by later.
 
     Returns
     -------
@@ -56,6 +60,8 @@ def solve(state, advance, maxiter, deadline, observers, chunk=1):
     numbers = state.numbers
     strides = [observer.stride for observer in observers if observer.stride]
     stride = int(np.gcd.reduce(strides)) if strides else 0
+    longest_chunk = longest_chunk or _LONGEST_CHUNK
+    chunk = min(chunk, longest_chunk)
     try:
         while numbers["stop"][0] == Stop.RUNNING.code:
             done = int(numbers["iterations"][0])
@@ -66,7 +72,7 @@ def solve(state, advance, maxiter, deadline, observers, chunk=1):
                 return Stop.TIME_LIMIT
             advance(min(maxiter - done, stride - done % stride if stride else maxiter), chunk)
             is_short = time.perf_counter() - begin < _CHUNK_SECONDS
-            chunk = 2 * chunk if is_short and chunk < _LONGEST_CHUNK else max(chunk // 2, 1)
+            chunk = min(2 * chunk, longest_chunk) if is_short else max(chunk // 2, 1)
             if numbers["iterations"][0] > done and _wants_to_stop(state, observers):
                 return Stop.CALLBACK
     except KeyboardInterrupt:
@@ -76,7 +82,7 @@ def solve(state, advance, maxiter, deadline, observers, chunk=1):
 
 def first_chunk(seconds):
     """How many evaluations a run may begin with, where the first one took so long."""
-    return int(min(max(_CHUNK_SECONDS / max(seconds, 1e-6), 1), _LONGEST_CHUNK))
+    return int(min(max(_CHUNK_SECONDS / max(seconds, 1e-6), 1), _LONGEST_FIRST_CHUNK))
 
 
 def _wants_to_stop(state, observers):

@@ -10,7 +10,7 @@ import numpy as np
 from nadam_numba import cpu, jit
 from nadam_numba import rule as update_rule
 from nadam_numba.cpu import adam_coefficients, copy_into, step_coefficients
-from nadam_numba.minimize import bounds, differences, objective, returned
+from nadam_numba.minimize import bounds, differences, objective, result, returned
 from nadam_numba.minimize.bounds import clip, projected_norm
 from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.result import Stop, count_values
@@ -42,7 +42,7 @@ _RUNNING, _NONFINITE = Stop.RUNNING.code, Stop.NONFINITE.code
 _GRADIENT, _TARGET, _FTOL, _PATIENCE = Stop.GRADIENT.code, Stop.TARGET.code, Stop.FTOL.code, Stop.PATIENCE.code
 
 # What the loop is made of, beside this file; and what is bound to it.
-_SOURCES = bounds, cpu, differences, objective, returned, update_rule
+_SOURCES = bounds, cpu, differences, objective, result, returned, update_rule
 _evaluate = _update = None
 
 # The scalars of an update after the weight decay.
