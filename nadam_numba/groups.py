@@ -31,13 +31,34 @@ class ParameterGroup(Mapping):
         self._params = params
         self._defaults = defaults
         self.tree = tree
-        self.states = []  # of the arrays of the tree, in order
+        self._states = []
+        self.tables = []  # of `table`, which are ahead of the states until these are asked for
         self.overrides = overrides
         self.hyperparameters = dataclasses.replace(defaults, **overrides)
 
     # Comparing arrays says nothing about groups.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+    @property
+    def states(self) -> list:
+        """What is remembered of the arrays of the tree, in order."""
+        for table in self.tables:
+            table.write_back()
+        return self._states
+
+    @states.setter
+    def states(self, states: list) -> None:
+        self._states = states
+        self.tables = []
+
+    def drop_tables(self) -> None:
+        """Go on from the states, which may then be changed."""
+        self.states = self.states
+
+    def __getstate__(self):
+        """What is copied and pickled: all but the tables, which hold addresses."""
+        return self.__dict__ | {"_states": self.states, "tables": []}
 
     def copy(self) -> "ParameterGroup":
         """A group of the same arrays, with a state and hyperparameters of its own."""
@@ -79,7 +100,7 @@ class ParameterGroup(Mapping):
 
     def __repr__(self) -> str:
         own = "".join(f", {name}={value!r}" for name, value in self.overrides.items())
-        return f"ParameterGroup({len(self.states)} arrays{own})"
+        return f"ParameterGroup({len(self._states)} arrays{own})"
 
 
 def is_list_of_groups(params) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from nadam_numba import checkpoint
+from nadam_numba import checkpoint, table
 from nadam_numba.arrays import (
     ArrayTree,
     brief,
@@ -213,6 +213,7 @@ class NAdam:
         "_iterations",
         "_micro_steps",
         "_options",
+        "_plan",
         "_post_hooks",
         "_pre_hooks",
         "_spans",
@@ -291,6 +292,7 @@ class NAdam:
         self._dialect = dialect
         self._has_groups = is_list_of_groups(params)
         self._groups = []
+        self._plan = None
         self._iterations = 0
         self._micro_steps = 0
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
@@ -353,6 +355,9 @@ class NAdam:
         FloatingPointError
             If a gradient is not finite and ``nonfinite="raise"``; with the same promise.
         """
+        if self._steps_by_table(grads):
+            return
+        self._drop_plan()
         grads = self._pre_hooks.before(self, grads)
         gradients = self.gradients(grads)
         if self._accepts(gradients):
@@ -435,6 +440,7 @@ class NAdam:
         for state in self.states:
             if state in excluded or any(pattern.search(state.leaf.path) for pattern in patterns):
                 state.is_decayed = False
+        self._drop_plan()
 
     def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step, where `args` is ``(grads,)``.
@@ -606,7 +612,8 @@ class NAdam:
 
     def __getstate__(self):
         """What is copied and pickled: all but the hooks, which are often not to be pickled."""
-        names = [name for name in NAdam.__slots__ if name not in ("__weakref__", "_pre_hooks", "_post_hooks", "_spans")]
+        others = ("__weakref__", "_pre_hooks", "_post_hooks", "_spans", "_plan")
+        names = [name for name in NAdam.__slots__ if name not in others]
         return {name: getattr(self, name) for name in names} | getattr(self, "__dict__", {})
 
     def __setstate__(self, state):
@@ -615,6 +622,7 @@ class NAdam:
             setattr(self, name, value)
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         self._spans = memory_spans([state.leaf for state in self.states])
+        self._plan = None
 
     @property
     def states(self) -> list[LeafState]:
@@ -639,6 +647,7 @@ class NAdam:
             group.states = [LeafState.fresh(leaf, self._options) for leaf in leaves(group.tree)]
         self._groups += groups
         self._spans = memory_spans(all_leaves)
+        self._drop_plan()
 
     def configure(self, hyperparameters: Hyperparameters, options: Options, dialect: Dialect) -> None:
         """Go on with other settings, which must need the same arrays of state."""
@@ -650,6 +659,7 @@ class NAdam:
         self._hyperparameters = hyperparameters
         for group in self._groups:
             group.set_defaults(hyperparameters)
+        self._drop_plan()
 
     def gradients(self, grads: ArrayTree) -> list:
         """The gradient of each array, checked: None, its elements, or rows."""
@@ -657,6 +667,32 @@ class NAdam:
             state.leaf.check()
         tree = [group.tree for group in self._groups] if self._has_groups else self._groups[0].tree
         return matching("grads", grads, tree, partial(gradient_of, spans=self._spans))
+
+    def _steps_by_table(self, grads):
+        """Make the step by `table`, and say so; False where it has to be made the general way."""
+        if self._pre_hooks or self._post_hooks or self._dialect is not NATIVE:
+            return False
+        plan = self._plan
+        if plan is None or not plan.is_current():
+            self._drop_plan()
+            plan = self._plan = table.make_plan(self._groups, self._options, self._spans)
+        if not plan.tables or not plan.note(grads if self._has_groups else (grads,)):
+            return False
+        if plan.has_schedules:
+            plan.set_rates(self._learning_rates())
+        if self._options.use_ema:
+            plan.set_averaging(*self._averaging())
+        if not plan.step():
+            return False
+        self._iterations += 1
+        return True
+
+    def _drop_plan(self):
+        """Forget the tables, for something that they rest on changes."""
+        if self._plan is not None:
+            for group in self._groups:
+                group.drop_tables()
+            self._plan = None
 
     def _accepts(self, gradients):
         """Whether the step is made; FloatingPointError if a gradient is not finite and that is to be told."""
@@ -683,16 +719,20 @@ class NAdam:
                 rates[id(hyper.learning_rate)] = rate_at(hyper.schedule, self._iterations)
         return [rates[id(group.hyperparameters.learning_rate)] for group in self._groups]
 
+    def _averaging(self):
+        """The fields average_momentum and is_overwritten of `rule.Scalars` for the next update."""
+        frequency = self._options.ema_overwrite_frequency
+        # As the average starts at the first values, it has no bias towards 0.
+        return (
+            self._options.ema_momentum if self._iterations else 0.0,
+            bool(frequency) and (self._iterations + 1) % frequency == 0,
+        )
+
     def advance(self, gradients: list, learning_rates: list[float]) -> None:
         """Make a step, or a micro-step, with checked gradients and a learning rate for each group."""
         options = self._options
         is_update = self._completes_update
-        frequency = options.ema_overwrite_frequency
-        # As the average starts at the first values, it has no bias towards 0.
-        averaging = (
-            options.ema_momentum if self._iterations else 0.0,
-            bool(frequency) and (self._iterations + 1) % frequency == 0,
-        )
+        averaging = self._averaging()
         arrays = [
             (state, group.hyperparameters, learning_rate)
             for group, learning_rate in zip(self._groups, learning_rates, strict=True)
