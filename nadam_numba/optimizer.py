@@ -41,6 +41,10 @@ _STATE_KEYS = ("iterations", "micro_steps", "hyperparameters", "options", "param
 _ALWAYS_TOLD = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay")
 
 
+# Stands for the optimizer's own arrays of gradients.
+_OWN = object()
+
+
 def _fields(instance):
     """A dataclass's fields by name, as they are: dataclasses.asdict would copy the user's schedule."""
     return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
@@ -322,6 +326,27 @@ class NAdam:
         """The settings of the whole optimizer, read-only."""
         return self._options
 
+    @property
+    def gradients(self) -> ArrayTree:
+        """Arrays to write gradients into, for `step` without arguments to take: in the structure of the parameters.
+
+        Made when first asked for, of zeros; of each group and dtype they are views of one buffer, one after the other.
+        `step` leaves them as they are. Copies of the optimizer have none of their own until they are asked.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from nadam_numba import NAdam
+        >>> params = {"weights": np.ones((2, 2)), "bias": np.ones(2)}
+        >>> optimizer = NAdam(params, learning_rate=0.1)
+        >>> optimizer.gradients["weights"][...] = 1.0
+        >>> optimizer.step()
+        >>> params["bias"].tolist()
+        [1.0, 1.0]
+        """
+        trees = [group.gradients for group in self._groups]
+        return trees if self._has_groups else trees[0]
+
     learning_rate = _hyperparameter("learning_rate")
     beta_1 = _hyperparameter("beta_1")
     beta_2 = _hyperparameter("beta_2")
@@ -336,7 +361,7 @@ class NAdam:
     clipnorm = _hyperparameter("clipnorm")
     epsilon_root = _hyperparameter("epsilon_root")
 
-    def step(self, grads: ArrayTree) -> None:
+    def step(self, grads: ArrayTree = _OWN) -> None:
         """Update the parameters in place, once.
 
         Parameters
@@ -344,7 +369,8 @@ class NAdam:
         grads : ndarray, or list, tuple or dict of such; or list with one such per group
             The gradients, in the structure, shapes and dtypes of the parameters; never written. None leaves an array
             alone. A row-sparse gradient is a tuple ``(indices, rows)``, where row ``indices[k]`` of the parameter has
-            the gradient ``rows[k]``, those of one index being summed, or a scipy.sparse matrix or array.
+            the gradient ``rows[k]``, those of one index being summed, or a scipy.sparse matrix or array. By default,
+            `gradients`, which the caller has written into.
 
         Raises
         ------
@@ -355,11 +381,13 @@ class NAdam:
         FloatingPointError
             If a gradient is not finite and ``nonfinite="raise"``; with the same promise.
         """
+        if grads is _OWN:
+            grads = self._own_gradients()
         if self._steps_by_table(grads):
             return
         self._drop_plan()
         grads = self._pre_hooks.before(self, grads)
-        gradients = self.gradients(grads)
+        gradients = self.checked_gradients(grads)
         if self._accepts(gradients):
             self.advance(gradients, self._learning_rates() if self._completes_update else [0.0] * len(self._groups))
         self._post_hooks.after(self, grads)
@@ -661,22 +689,28 @@ class NAdam:
             group.set_defaults(hyperparameters)
         self._drop_plan()
 
-    def gradients(self, grads: ArrayTree) -> list:
+    def checked_gradients(self, grads: ArrayTree) -> list:
         """The gradient of each array, checked: None, its elements, or rows."""
         for state in self.states:
             state.leaf.check()
         tree = [group.tree for group in self._groups] if self._has_groups else self._groups[0].tree
         return matching("grads", grads, tree, partial(gradient_of, spans=self._spans))
 
+    def _own_gradients(self):
+        if not all(group.has_gradients for group in self._groups):
+            raise TypeError("step() without grads: write into the arrays of `gradients` first, or give grads")
+        return self.gradients
+
     def _steps_by_table(self, grads):
         """Make the step by `table`, and say so; False where it has to be made the general way."""
-        if self._pre_hooks or self._post_hooks or self._dialect is not NATIVE:
+        if self._pre_hooks or self._post_hooks:
             return False
         plan = self._plan
         if plan is None or not plan.is_current():
             self._drop_plan()
-            plan = self._plan = table.make_plan(self._groups, self._options, self._spans)
-        if not plan.tables or not plan.note(grads if self._has_groups else (grads,)):
+            plan = self._plan = table.make_plan(self._groups, self._options, self._dialect, self._spans)
+        noted = plan.note(grads if self._has_groups else (grads,)) if plan.tables else None
+        if noted is None:
             return False
         if plan.has_schedules:
             plan.set_rates(self._learning_rates())

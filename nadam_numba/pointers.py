@@ -20,6 +20,8 @@ C_CONTIGUOUS, F_CONTIGUOUS, ALIGNED, WRITEABLE = 0x1, 0x2, 0x100, 0x400
 # address of the elements, the number of dimensions, the addresses of shape, strides, base and dtype, and the flags.
 _HEAD = object.__basicsize__
 _TYPE, _ELEMENTS, _DIMENSIONS, _SHAPE, _DTYPE, _FLAGS = (_HEAD + 8 * k for k in (-1, 0, 1, 2, 5, 6))
+# The object of a dtype has, after the class of its numbers, their kind, byte order and type number in 8 bytes.
+_KIND = _HEAD + 8
 
 
 @intrinsic
@@ -65,9 +67,11 @@ def _has_type(thing, kind):
 
 
 def _are_alike(array, other):
-    """Whether two arrays have the same dtype, as an object, and the same shape."""
+    """Whether two arrays have numbers of the same dtype, and the same shape."""
     dimensions = _int32_at(array + _DIMENSIONS)
-    if _int64_at(array + _DTYPE) != _int64_at(other + _DTYPE) or _int32_at(other + _DIMENSIONS) != dimensions:
+    if _int32_at(other + _DIMENSIONS) != dimensions:
+        return False
+    if _int64_at(_int64_at(array + _DTYPE) + _KIND) != _int64_at(_int64_at(other + _DTYPE) + _KIND):
         return False
     shape, others = _int64_at(array + _SHAPE), _int64_at(other + _SHAPE)
     differing = 0
@@ -89,6 +93,8 @@ def layout_is_known():
         and number(_DIMENSIONS, ctypes.c_int32) == 2
         and [ctypes.c_int64.from_address(number(_SHAPE) + 8 * axis).value for axis in range(2)] == [2, 2]
         and number(_DTYPE) == id(array.dtype)
+        and ctypes.c_int32.from_address(id(array.dtype) + _KIND + 4).value == array.dtype.num
+        and ctypes.c_char.from_address(id(array.dtype) + _KIND).value.decode() == array.dtype.kind
         and number(_FLAGS, ctypes.c_int32) == array.flags.num
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from nadam_numba import cpu, jit, pointers, rule
 from nadam_numba.arrays import Leaf
+from nadam_numba.dialects import NATIVE, Dialect
 from nadam_numba.hyperparameters import Hyperparameters, Options
 from nadam_numba.pointers import ALIGNED, C_CONTIGUOUS, F_CONTIGUOUS, WRITEABLE, array_at
 from nadam_numba.update import LeafState
@@ -101,8 +102,6 @@ class Plan:
     group_of_table : list of int
     structure : list
         That of each group's tree.
-    is_single : bool
-        Whether there is but one array.
     has_schedules : bool
         Whether the learning rate of a group is a function.
     hyperparameters : list of Hyperparameters
@@ -115,7 +114,6 @@ class Plan:
     tables: list[Table]
     group_of_table: list[int]
     structure: list
-    is_single: bool
     has_schedules: bool
     hyperparameters: list[Hyperparameters]
     spans: np.ndarray
@@ -128,22 +126,23 @@ class Plan:
                 return False
         return True
 
-    def note(self, grads) -> bool:
-        """Note where the gradients of the groups are; False if anything about them is unusual."""
-        if self.is_single:
-            # One table, which looks at the gradient right before it steps.
-            self.tables[0].places[GRADIENT, 0] = id(grads[0])
-            return not self.has_schedules or self._finds()
+    def note(self, grads) -> list | None:
+        """Note where the gradients of the groups are; return them, which must live on, or None if one is unusual."""
         gradients = []
         if not isinstance(grads, (list, tuple)) or len(grads) != len(self.structure):
-            return False
+            return None
         for number, structure in enumerate(self.structure):
             if not _collect(grads[number], structure, gradients):
-                return False
-        objects = np.fromiter(map(id, gradients), np.int64, len(gradients))
-        for table in self.tables:
-            table.places[GRADIENT] = objects if table.positions is None else objects[table.positions]
-        return (len(self.tables) == 1 and not self.has_schedules) or self._finds()
+                return None
+        if len(gradients) == 1:
+            self.tables[0].places[GRADIENT, 0] = id(gradients[0])
+        else:
+            objects = np.fromiter(map(id, gradients), np.int64, len(gradients))
+            for table in self.tables:
+                table.places[GRADIENT] = objects if table.positions is None else objects[table.positions]
+        # A single table looks at the gradients right before it steps.
+        is_late = len(self.tables) == 1 and not self.has_schedules
+        return gradients if is_late or self._finds() else None
 
     def _finds(self):
         return all(_find(table.places, self.spans, id(np.ndarray)) < 0 for table in self.tables)
@@ -168,11 +167,11 @@ class Plan:
         return True
 
 
-def make_plan(groups: list, options: Options, spans: tuple) -> Plan:
+def make_plan(groups: list, options: Options, dialect: Dialect, spans: tuple) -> Plan:
     """The plan for groups of parameters, whose spans in memory are as `arrays.memory_spans` tells them."""
     tables, group_of_table, position = [], [], 0
     hyperparameters = [group.hyperparameters for group in groups]
-    if _suits(groups, options):
+    if dialect == NATIVE and _suits(groups, options):
         for number, group in enumerate(groups):
             group.tables = _make_tables(group.states, position, group.hyperparameters, options)
             tables += group.tables
@@ -180,7 +179,6 @@ def make_plan(groups: list, options: Options, spans: tuple) -> Plan:
             position += len(group.states)
         if len(tables) == 1:
             tables[0].positions = None
-    is_single = len(groups) == 1 and isinstance(groups[0].tree, Leaf)
     has_schedules = any(callable(hyper.learning_rate) for hyper in hyperparameters)
     spans = np.array(spans, np.int64)
     for table in tables:
@@ -195,7 +193,7 @@ def make_plan(groups: list, options: Options, spans: tuple) -> Plan:
             table.average,
         )
     structure = [_structure_of(group.tree) for group in groups]
-    return Plan(groups, tables, group_of_table, structure, is_single, has_schedules, hyperparameters, spans)
+    return Plan(groups, tables, group_of_table, structure, has_schedules, hyperparameters, spans)
 
 
 def _suits(groups, options):
@@ -207,7 +205,7 @@ def _suits(groups, options):
         return False
     leaves = [state.leaf for group in groups for state in group.states]
     return all(
-        leaf.is_contiguous and leaf.array.shape == leaf.shape and type(leaf.array) is np.ndarray for leaf in leaves
+        leaf.array.flags.forc and leaf.array.shape == leaf.shape and type(leaf.array) is np.ndarray for leaf in leaves
     )
 
 
@@ -317,7 +315,8 @@ def _find_unusual(places, spans, kind):
             return column
         if pointers.flags_of(gradient) & layout != layout or not pointers.are_alike(gradient, likeness):
             return column
-        if not pointers.flags_of(parameter) & WRITEABLE or not pointers.are_alike(parameter, likeness):
+        layout |= WRITEABLE
+        if pointers.flags_of(parameter) & layout != layout or not pointers.are_alike(parameter, likeness):
             return column
         if pointers.elements_of(parameter) != pointers.elements_of(likeness):
             return column
