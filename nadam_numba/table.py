@@ -8,6 +8,7 @@ parameter, is found before anything is updated, and left to the general way, `up
 
 import dataclasses
 import math
+import time
 
 import numba
 import numpy as np
@@ -66,6 +67,8 @@ class Table:
         Kept for their addresses.
     arguments : tuple
         Those of the kernel.
+    choice : jit.ThreadChoice
+        For large tables.
     """
 
     states: list[LeafState]
@@ -79,6 +82,17 @@ class Table:
     size: int
     likenesses: list[np.ndarray]
     arguments: tuple = ()
+    choice: jit.ThreadChoice = dataclasses.field(default_factory=jit.ThreadChoice)
+
+    def step(self) -> bool:
+        """Step the arrays; False, and nothing is done, if anything unusual is found."""
+        if not jit.use_threads(self.size):
+            return _step_serial(*self.arguments) < 0
+        with_threads = self.choice.pick()
+        begin = time.perf_counter()
+        found = (_step_parallel if with_threads else _step_serial)(*self.arguments)
+        self.choice.tell(with_threads, time.perf_counter() - begin)
+        return found < 0
 
     def write_back(self) -> None:
         """Let the states know how many steps there were."""
@@ -160,11 +174,7 @@ class Plan:
 
     def step(self) -> bool:
         """Step all arrays; False, and nothing is done, if anything unusual is found."""
-        for table in self.tables:
-            kernel = _step_parallel if jit.use_threads(table.size) else _step_serial
-            if kernel(*table.arguments) >= 0:
-                return False
-        return True
+        return all(map(Table.step, self.tables))
 
 
 def make_plan(groups: list, options: Options, dialect: Dialect, spans: tuple) -> Plan:
