@@ -1,6 +1,7 @@
 """Trees of NumPy arrays: an array, None, or lists, tuples and dicts of trees; checked, and matched with gradients."""
 
 import bisect
+import collections
 import dataclasses
 import itertools
 from collections.abc import Callable
@@ -90,6 +91,26 @@ def leaves(tree):
     if isinstance(tree, list):
         return [leaf for subtree in tree for leaf in leaves(subtree)]
     return [] if tree is None else [tree]
+
+
+def arrays_like(tree):
+    """A tree of arrays of zeros like those of a parameter tree; all of one dtype are views of one buffer."""
+    sizes = collections.Counter()
+    for leaf in leaves(tree):
+        sizes[leaf.real_dtype] += leaf.size
+    return _views_like(tree, {dtype: np.zeros(size, dtype) for dtype, size in sizes.items()}, collections.Counter())
+
+
+def _views_like(tree, buffers, used):
+    if isinstance(tree, dict):
+        return {key: _views_like(subtree, buffers, used) for key, subtree in tree.items()}
+    if isinstance(tree, list):
+        return [_views_like(subtree, buffers, used) for subtree in tree]
+    if tree is None:
+        return None
+    start = used[tree.real_dtype]
+    used[tree.real_dtype] += tree.size
+    return tree.unflatten(buffers[tree.real_dtype][start : start + tree.size])
 
 
 def matching(name: str, values: ArrayTree, tree: ArrayTree, take: Callable) -> list:

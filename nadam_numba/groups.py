@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from nadam_numba.arrays import ArrayTree, brief
+from nadam_numba.arrays import ArrayTree, arrays_like, brief
 from nadam_numba.hyperparameters import Hyperparameters
 
 _NAMES = tuple(field.name for field in dataclasses.fields(Hyperparameters))
@@ -31,13 +31,47 @@ class ParameterGroup(Mapping):
         self._params = params
         self._defaults = defaults
         self.tree = tree
-        self.states = []  # of the arrays of the tree, in order
+        self._states = []
+        self.tables = []  # of `table`, which are ahead of the states until these are asked for
+        self._gradients = None
         self.overrides = overrides
         self.hyperparameters = dataclasses.replace(defaults, **overrides)
 
     # Comparing arrays says nothing about groups.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
+
+    @property
+    def states(self) -> list:
+        """What is remembered of the arrays of the tree, in order."""
+        for table in self.tables:
+            table.write_back()
+        return self._states
+
+    @states.setter
+    def states(self, states: list) -> None:
+        self._states = states
+        self.tables = []
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether `gradients` has been asked for."""
+        return self._gradients is not None
+
+    @property
+    def gradients(self) -> ArrayTree:
+        """Arrays to write gradients into, in the structure of the parameters; of each dtype, views of one buffer."""
+        if self._gradients is None:
+            self._gradients = arrays_like(self.tree)
+        return self._gradients
+
+    def drop_tables(self) -> None:
+        """Go on from the states, which may then be changed."""
+        self.states = self.states
+
+    def __getstate__(self):
+        """What is copied and pickled: all but the tables, which hold addresses, and the arrays of gradients."""
+        return self.__dict__ | {"_states": self.states, "tables": [], "_gradients": None}
 
     def copy(self) -> "ParameterGroup":
         """A group of the same arrays, with a state and hyperparameters of its own."""
@@ -79,7 +113,7 @@ class ParameterGroup(Mapping):
 
     def __repr__(self) -> str:
         own = "".join(f", {name}={value!r}" for name, value in self.overrides.items())
-        return f"ParameterGroup({len(self.states)} arrays{own})"
+        return f"ParameterGroup({len(self._states)} arrays{own})"
 
 
 def is_list_of_groups(params) -> bool:

@@ -21,6 +21,10 @@ class Hooks:
     def __init__(self):
         self._hooks = {}
 
+    def __len__(self) -> int:
+        """Count them."""
+        return len(self._hooks)
+
     def add(self, hook: Callable) -> RemovableHandle:
         """Add one; TypeError if it cannot be called."""
         if not callable(hook):

@@ -10,6 +10,7 @@ Compiled functions are of two families:
   them by their addresses, as an address driver does.
 """
 
+import collections
 import contextlib
 import hashlib
 import multiprocessing
@@ -184,6 +185,47 @@ def use_threads(size):
         return False
     layer = _safe_threading_layer()
     return layer is not None and size >= PARALLEL_CROSSOVER[layer] and numba.get_num_threads() > 1
+
+
+# How many of the last durations of a way count, and the share of the time that trying the slower way again may take.
+_REMEMBERED_DURATIONS = 3
+_SHARE_OF_TRIALS = 0.01
+_LONGEST_WAIT = 10_000
+
+
+class ThreadChoice:
+    """Whether threads are of use for a piece of work that is done again and again, as its durations tell.
+
+    Threads of GNU OpenMP wait for each other by spinning: where another process holds a core, each launch takes
+    milliseconds. The environment variable GOMP_SPINCOUNT=0 cures it, but only from before the process starts.
+    """
+
+    __slots__ = ("_durations", "_wait")
+
+    def __init__(self):
+        self._durations = {way: collections.deque(maxlen=_REMEMBERED_DURATIONS) for way in (True, False)}
+        self._wait = 0
+
+    def pick(self) -> bool:
+        """Whether to use threads the next time."""
+        for way, durations in self._durations.items():
+            if len(durations) < _REMEMBERED_DURATIONS:
+                return way
+        self._wait -= 1
+        return self._is_quicker_with() if self._wait >= 0 else not self._is_quicker_with()
+
+    def tell(self, with_threads: bool, seconds: float) -> None:
+        """Take note of how long it took; the least of the last few times counts, for anything may slow one down."""
+        self._durations[with_threads].append(seconds)
+        if self._wait < 0:
+            quicker, slower = sorted(map(self._least, (True, False)))
+            self._wait = min(int(slower / (quicker * _SHARE_OF_TRIALS)), _LONGEST_WAIT)
+
+    def _least(self, way):
+        return min(self._durations[way], default=0.0)
+
+    def _is_quicker_with(self):
+        return self._least(True) <= self._least(False)
 
 
 def threads_for_user_code(function, requested=None):

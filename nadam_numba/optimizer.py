@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from nadam_numba import checkpoint
+from nadam_numba import checkpoint, table
 from nadam_numba.arrays import (
     ArrayTree,
     brief,
@@ -39,6 +39,10 @@ from nadam_numba.update import LeafState, accumulate_arrays, move_averages, upda
 
 _STATE_KEYS = ("iterations", "micro_steps", "hyperparameters", "options", "param_groups")
 _ALWAYS_TOLD = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay")
+
+
+# Stands for the optimizer's own arrays of gradients.
+_OWN = object()
 
 
 def _fields(instance):
@@ -213,6 +217,7 @@ class NAdam:
         "_iterations",
         "_micro_steps",
         "_options",
+        "_plan",
         "_post_hooks",
         "_pre_hooks",
         "_spans",
@@ -291,6 +296,7 @@ class NAdam:
         self._dialect = dialect
         self._has_groups = is_list_of_groups(params)
         self._groups = []
+        self._plan = None
         self._iterations = 0
         self._micro_steps = 0
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
@@ -320,6 +326,27 @@ class NAdam:
         """The settings of the whole optimizer, read-only."""
         return self._options
 
+    @property
+    def gradients(self) -> ArrayTree:
+        """Arrays to write gradients into, for `step` without arguments to take: in the structure of the parameters.
+
+        Made when first asked for, of zeros; of each group and dtype they are views of one buffer, one after the other.
+        `step` leaves them as they are. Copies of the optimizer have none of their own until they are asked.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from nadam_numba import NAdam
+        >>> params = {"weights": np.ones((2, 2)), "bias": np.ones(2)}
+        >>> optimizer = NAdam(params, learning_rate=0.1)
+        >>> optimizer.gradients["weights"][...] = 1.0
+        >>> optimizer.step()
+        >>> params["bias"].tolist()
+        [1.0, 1.0]
+        """
+        trees = [group.gradients for group in self._groups]
+        return trees if self._has_groups else trees[0]
+
     learning_rate = _hyperparameter("learning_rate")
     beta_1 = _hyperparameter("beta_1")
     beta_2 = _hyperparameter("beta_2")
@@ -334,7 +361,7 @@ class NAdam:
     clipnorm = _hyperparameter("clipnorm")
     epsilon_root = _hyperparameter("epsilon_root")
 
-    def step(self, grads: ArrayTree) -> None:
+    def step(self, grads: ArrayTree = _OWN) -> None:
         """Update the parameters in place, once.
 
         Parameters
@@ -342,7 +369,8 @@ class NAdam:
         grads : ndarray, or list, tuple or dict of such; or list with one such per group
             The gradients, in the structure, shapes and dtypes of the parameters; never written. None leaves an array
             alone. A row-sparse gradient is a tuple ``(indices, rows)``, where row ``indices[k]`` of the parameter has
-            the gradient ``rows[k]``, those of one index being summed, or a scipy.sparse matrix or array.
+            the gradient ``rows[k]``, those of one index being summed, or a scipy.sparse matrix or array. By default,
+            `gradients`, which the caller has written into.
 
         Raises
         ------
@@ -353,8 +381,13 @@ class NAdam:
         FloatingPointError
             If a gradient is not finite and ``nonfinite="raise"``; with the same promise.
         """
+        if grads is _OWN:
+            grads = self._own_gradients()
+        if self._steps_by_table(grads):
+            return
+        self._drop_plan()
         grads = self._pre_hooks.before(self, grads)
-        gradients = self.gradients(grads)
+        gradients = self.checked_gradients(grads)
         if self._accepts(gradients):
             self.advance(gradients, self._learning_rates() if self._completes_update else [0.0] * len(self._groups))
         self._post_hooks.after(self, grads)
@@ -435,6 +468,7 @@ class NAdam:
         for state in self.states:
             if state in excluded or any(pattern.search(state.leaf.path) for pattern in patterns):
                 state.is_decayed = False
+        self._drop_plan()
 
     def register_step_pre_hook(self, hook: Callable) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step, where `args` is ``(grads,)``.
@@ -606,7 +640,8 @@ class NAdam:
 
     def __getstate__(self):
         """What is copied and pickled: all but the hooks, which are often not to be pickled."""
-        names = [name for name in NAdam.__slots__ if name not in ("__weakref__", "_pre_hooks", "_post_hooks", "_spans")]
+        others = ("__weakref__", "_pre_hooks", "_post_hooks", "_spans", "_plan")
+        names = [name for name in NAdam.__slots__ if name not in others]
         return {name: getattr(self, name) for name in names} | getattr(self, "__dict__", {})
 
     def __setstate__(self, state):
@@ -615,6 +650,7 @@ class NAdam:
             setattr(self, name, value)
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         self._spans = memory_spans([state.leaf for state in self.states])
+        self._plan = None
 
     @property
     def states(self) -> list[LeafState]:
@@ -639,6 +675,7 @@ class NAdam:
             group.states = [LeafState.fresh(leaf, self._options) for leaf in leaves(group.tree)]
         self._groups += groups
         self._spans = memory_spans(all_leaves)
+        self._drop_plan()
 
     def configure(self, hyperparameters: Hyperparameters, options: Options, dialect: Dialect) -> None:
         """Go on with other settings, which must need the same arrays of state."""
@@ -650,13 +687,46 @@ class NAdam:
         self._hyperparameters = hyperparameters
         for group in self._groups:
             group.set_defaults(hyperparameters)
+        self._drop_plan()
 
-    def gradients(self, grads: ArrayTree) -> list:
+    def checked_gradients(self, grads: ArrayTree) -> list:
         """The gradient of each array, checked: None, its elements, or rows."""
         for state in self.states:
             state.leaf.check()
         tree = [group.tree for group in self._groups] if self._has_groups else self._groups[0].tree
         return matching("grads", grads, tree, partial(gradient_of, spans=self._spans))
+
+    def _own_gradients(self):
+        if not all(group.has_gradients for group in self._groups):
+            raise TypeError("step() without grads: write into the arrays of `gradients` first, or give grads")
+        return self.gradients
+
+    def _steps_by_table(self, grads):
+        """Make the step by `table`, and say so; False where it has to be made the general way."""
+        if self._pre_hooks or self._post_hooks:
+            return False
+        plan = self._plan
+        if plan is None or not plan.is_current():
+            self._drop_plan()
+            plan = self._plan = table.make_plan(self._groups, self._options, self._dialect, self._spans)
+        noted = plan.note(grads if self._has_groups else (grads,)) if plan.tables else None
+        if noted is None:
+            return False
+        if plan.has_schedules:
+            plan.set_rates(self._learning_rates())
+        if self._options.use_ema:
+            plan.set_averaging(*self._averaging())
+        if not plan.step():
+            return False
+        self._iterations += 1
+        return True
+
+    def _drop_plan(self):
+        """Forget the tables, for something that they rest on changes."""
+        if self._plan is not None:
+            for group in self._groups:
+                group.drop_tables()
+            self._plan = None
 
     def _accepts(self, gradients):
         """Whether the step is made; FloatingPointError if a gradient is not finite and that is to be told."""
@@ -683,16 +753,20 @@ class NAdam:
                 rates[id(hyper.learning_rate)] = rate_at(hyper.schedule, self._iterations)
         return [rates[id(group.hyperparameters.learning_rate)] for group in self._groups]
 
+    def _averaging(self):
+        """The fields average_momentum and is_overwritten of `rule.Scalars` for the next update."""
+        frequency = self._options.ema_overwrite_frequency
+        # As the average starts at the first values, it has no bias towards 0.
+        return (
+            self._options.ema_momentum if self._iterations else 0.0,
+            bool(frequency) and (self._iterations + 1) % frequency == 0,
+        )
+
     def advance(self, gradients: list, learning_rates: list[float]) -> None:
         """Make a step, or a micro-step, with checked gradients and a learning rate for each group."""
         options = self._options
         is_update = self._completes_update
-        frequency = options.ema_overwrite_frequency
-        # As the average starts at the first values, it has no bias towards 0.
-        averaging = (
-            options.ema_momentum if self._iterations else 0.0,
-            bool(frequency) and (self._iterations + 1) % frequency == 0,
-        )
+        averaging = self._averaging()
         arrays = [
             (state, group.hyperparameters, learning_rate)
             for group, learning_rate in zip(self._groups, learning_rates, strict=True)

@@ -76,9 +76,9 @@ def test_second_process_loads_the_cache(tmp_path):
     code = (
         STEP
         + """
-    from nadam_numba import cpu
+    from nadam_numba import table
     step(10), step()
-    kernels = cpu.update_serial, cpu.update_parallel
+    kernels = table._step_serial, table._step_parallel
     print(sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels))
     """
     )
@@ -106,6 +106,35 @@ def test_address_drivers_are_cached(tmp_path):
     (tmp_path / "script.py").write_text(textwrap.dedent(code))
     found = [run_python("import script", cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path)).split() for _ in range(2)]
     assert found == [["12.0", "0"], ["12.0", "1"]]
+
+
+def durations_of(choice, seconds_with, seconds_without, steps):
+    """The ways that a choice takes where the durations are as given, by functions of the number of the call."""
+    ways = []
+    for step in range(steps):
+        way = choice.pick()
+        choice.tell(way, (seconds_with if way else seconds_without)(step))
+        ways.append(way)
+    return ways
+
+
+@pytest.mark.parametrize("quicker", [True, False])
+def test_the_quicker_way_is_found_and_kept(quicker):
+    durations = {quicker: lambda step: 1e-3, not quicker: lambda step: 8e-3}
+    ways = durations_of(jit.ThreadChoice(), durations[True], durations[False], 5000)
+    # The slower way is tried again, for about a hundredth of the time.
+    trials = [step for step, way in enumerate(ways) if way is not quicker and step >= 10]
+    assert 5 <= len(trials) <= 7
+
+
+def test_a_hiccup_changes_nothing_and_a_busy_machine_does():
+    choice = jit.ThreadChoice()
+    ways = durations_of(choice, lambda step: 1.0 if step == 50 else 1e-3, lambda step: 2e-3, 150)
+    assert ways[10:].count(False) == 0
+    ways = durations_of(choice, lambda step: 8e-3 if step < 1000 else 1e-3, lambda step: 2e-3, 2000)
+    assert ways[:3] == [True] * 3
+    assert ways[3:300].count(False) >= 295
+    assert ways[-500:].count(True) >= 495
 
 
 @needs_compiler

@@ -355,7 +355,7 @@ class Nadam:
         ordered = [None] * len(self._trainable_variables)
         for position, gradient in zip(self._positions("trainable_variables", variables), grads, strict=True):
             ordered[position] = _cast(gradient, self._engine.states[position].leaf.array.dtype)
-        gradients = self._engine.gradients(ordered)
+        gradients = self._engine.checked_gradients(ordered)
         learning_rate = self.learning_rate
         missing = [_name_of(v, number) for number, (v, g) in enumerate(zip(variables, grads, strict=True)) if g is None]
         if missing:
