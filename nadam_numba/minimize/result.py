@@ -1,6 +1,7 @@
 """How a run of minimize ends: one list of reasons, with SciPy's numbers and words, and the result made of them."""
 
 import enum
+import sys
 
 
 class Stop(enum.Enum):
@@ -47,6 +48,46 @@ class Stop(enum.Enum):
 STOPS = tuple(Stop)
 
 
+def optimize_result(**fields):
+    """A scipy.optimize.OptimizeResult, or what passes for one as long as nobody has imported scipy.optimize.
+
+    That import takes longer than all the rest of a short run.
+    """
+    return (_optimize_result_class() if "scipy.optimize" in sys.modules else _UnimportedResult)(fields)
+
+
+def _optimize_result_class():
+    from scipy.optimize import OptimizeResult
+
+    return OptimizeResult
+
+
+class _UnimportedResult(dict):
+    """An OptimizeResult to all who read it, ask `isinstance`, print it, copy or pickle it; to `type` alone it is none."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    __setattr__ = dict.__setitem__
+    __delattr__ = dict.__delitem__
+
+    @property
+    def __class__(self):
+        return _optimize_result_class()
+
+    def __dir__(self):
+        return list(self)
+
+    def __repr__(self):
+        return repr(_optimize_result_class()(self))
+
+    def __reduce_ex__(self, protocol):
+        return _optimize_result_class()(self).__reduce_ex__(protocol)
+
+
 def make_result(state, stop, values_per_gradient):
     """The OptimizeResult of a run: the best point seen and how it was found.
 
@@ -58,10 +99,8 @@ def make_result(state, stop, values_per_gradient):
     values_per_gradient : int
         Calls of the objective that a gradient takes by itself.
     """
-    from scipy.optimize import OptimizeResult
-
     numbers = state.numbers[0]
-    return OptimizeResult(
+    return optimize_result(
         x=state.best_x,
         fun=float(numbers["best_value"]),
         jac=state.best_gradient,
@@ -74,9 +113,7 @@ def make_result(state, stop, values_per_gradient):
 
 def make_fixed_result(x, value):
     """The result where the bounds leave no choice: SciPy's fields, and the numbers that any result here has."""
-    from scipy.optimize import OptimizeResult
-
-    return OptimizeResult(x=x, fun=value, nit=0, nfev=1, njev=0, nhev=0, **_verdict(Stop.FIXED))
+    return optimize_result(x=x, fun=value, nit=0, nfev=1, njev=0, nhev=0, **_verdict(Stop.FIXED))
 
 
 def count_values(numbers, values_per_gradient):
