@@ -63,7 +63,7 @@ def _optimize_result_class():
 
 
 class _UnimportedResult(dict):
-    """An OptimizeResult to all who read it, ask `isinstance`, print it, copy or pickle it; to `type` alone it is none."""
+    """An OptimizeResult to all who read it, ask `isinstance`, print, copy or pickle it; to `type` alone it is none."""
 
     def __getattr__(self, name):
         try:
