@@ -1,11 +1,11 @@
 """What it takes from ``python`` to a first result, in fresh processes, with an empty and with a filled disk cache.
 
-    python benchmarks/startup.py [--runs 7] [--without-cold]
+    python benchmarks/startup.py [--runs 7] [--cold-runs 3]
 
 Any program that uses Numba waits for its import and for the set-up of its compiler, which comes with the first function
 that is compiled or loaded. That is the floor, taken in each process before anything of nadam_numba is imported: the
-columns "import" and "first call" come on top of it. A new objective is compiled in any case, which the row "new
-objective alone" tells. Beside them SciPy, and torch where it is installed, which have no such floor.
+columns "import" and "first call" come on top of it. New functions of the user's are compiled in any case, which the
+rows "alone" tell. Beside them SciPy, and torch where it is installed, which have no such floor.
 
 The cases take turns. Of each column the median of the runs, and in brackets the minimum.
 """
@@ -78,6 +78,10 @@ x = np.ones(100)
 CASES = {
     "import alone": (NADAM, ""),
     "new objective alone": ("import numpy as np", VALUE + "rosenbrock(np.ones(2))"),
+    "new objective, jac alone": (
+        "import numpy as np",
+        VALUE + GRADIENT + "rosenbrock(np.ones(2)), gradient(np.ones(2))",
+    ),
     "NAdam step": (NADAM, STEP.format(optimizer="nadam_numba.NAdam(x).step(np.ones(100))")),
     "minimize, @njit": (NADAM, VALUE + "nadam_numba.minimize(rosenbrock, [-1.2, 1.0])"),
     "minimize, @njit, jac": (NADAM, VALUE + GRADIENT + "nadam_numba.minimize(rosenbrock, [-1.2, 1.0], jac=gradient)"),
@@ -148,16 +152,17 @@ def print_table(title, seconds, compilations):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--without-cold", action="store_true", help="only with a filled cache")
+    parser.add_argument("--cold-runs", type=int, default=3, help="those with an empty cache, of a minute each")
     arguments = parser.parse_args()
     is_installed = importlib.util.find_spec("torch") is not None
     cases = [*CASES, *(peer for peer in PEERS if is_installed or not peer.startswith("torch"))]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "floor.py").write_text(FLOOR)
-        print_table("Cache filled, seconds", *measure(cases, folder, arguments.runs, is_cold=False))
-        if not arguments.without_cold:
-            print_table("Cache empty, seconds", *measure(list(CASES), folder, arguments.runs, is_cold=True))
+        if arguments.runs:
+            print_table("Cache filled, seconds", *measure(cases, folder, arguments.runs, is_cold=False))
+        if arguments.cold_runs:
+            print_table("Cache empty, seconds", *measure(list(CASES), folder, arguments.cold_runs, is_cold=True))
 
 
 if __name__ == "__main__":
