@@ -4,6 +4,7 @@ from nadam_numba import schedules
 from nadam_numba.checkpoint import load_checkpoint
 from nadam_numba.minimize import minimize, nadam
 from nadam_numba.optimizer import NAdam
+from nadam_numba.warmup import warmup
 
-__all__ = ["NAdam", "load_checkpoint", "minimize", "nadam", "schedules"]
+__all__ = ["NAdam", "load_checkpoint", "minimize", "nadam", "schedules", "warmup"]
 __version__ = "0.1.0"

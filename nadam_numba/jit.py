@@ -12,6 +12,7 @@ Compiled functions are of two families:
 
 import collections
 import contextlib
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -22,7 +23,7 @@ import weakref
 
 import numba
 from numba.core import cgutils
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, NullCache
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic, is_jitted
 
@@ -51,18 +52,9 @@ def kernel(function, *source_modules, parallel=False, **bound):
     **bound : function
         Compiled functions that stand for global names of `function`, as plain functions cannot be called.
     """
-    # Numba files its cache under the qualified name and the file's contents, and ignores flags and callees there.
-    # So each variant is a copy whose name tells them.
-    variant = "_".join(["parallel" if parallel else "serial", *(callee.__name__ for callee in bound.values())])
+    variant = "parallel" if parallel else "serial", *(callee.__name__ for callee in bound.values())
     copy = bind(function, **bound)
-    fingerprint = _fingerprint(source_modules)
-    copy.__qualname__ = f"{function.__qualname__}_{variant}_{fingerprint}"
-    dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(copy)
-    if is_jitted(dispatcher) and fingerprint and os.environ.get("NADAM_NUMBA_CACHE") != "0":
-        # Numba's own cache=True raises RuntimeError, at import, where no folder is writable.
-        with contextlib.suppress(RuntimeError):
-            dispatcher._cache = _Cache(copy)
-    return dispatcher
+    return _compiled_on_disk(copy, variant, source_modules, error_model="numpy", nogil=True, parallel=parallel)
 
 
 def driver(function, parallel=False, **bound):
@@ -86,15 +78,10 @@ def address_driver(function, arguments, *source_modules, **bound):
         As in `kernel`; the functions of `bound` may call the user's, which they find with `function_at`. Their
         qualified names must tell all that makes them different.
     """
-    copy = bind(function, **bound)
-    fingerprint = _fingerprint(source_modules)
     # What a signature is filed under does not tell which functions are bound; several of them may have one name.
-    variant = hashlib.sha256(" ".join(callee.__qualname__ for callee in bound.values()).encode()).hexdigest()[:16]
-    copy.__qualname__ = f"{function.__qualname__}_address_{variant}_{fingerprint}"
-    dispatcher = numba.njit(copy)
-    if fingerprint and os.environ.get("NADAM_NUMBA_CACHE") != "0":
-        with contextlib.suppress(RuntimeError):
-            dispatcher._cache = _Cache(copy)
+    names = " ".join(callee.__qualname__ for callee in bound.values())
+    variant = "address", hashlib.sha256(names.encode()).hexdigest()[:16]
+    dispatcher = _compiled_on_disk(bind(function, **bound), variant, source_modules)
     dispatcher.compile(arguments)
     dispatcher.disable_compile()
     return dispatcher
@@ -295,25 +282,60 @@ def bind(function, **bound):
     return copy
 
 
-class _Cache(FunctionCache):
-    """Numba's cache on disk, for which a folder that is full, gone or damaged is a miss rather than an error."""
+class _Cache(NullCache):
+    """Numba's cache on disk, for which a folder that is full, gone or damaged is a miss rather than an error.
+
+    It looks for its folder when it is first used: Numba's own does so at import, by a file that it writes there for
+    each function, and raises RuntimeError where it can write none.
+    """
+
+    def __init__(self, function):
+        self._function = function
+
+    @functools.cached_property
+    def _files(self):
+        try:
+            return FunctionCache(self._function)
+        except (OSError, RuntimeError):
+            return NullCache()
+
+    @property
+    def cache_path(self):
+        return self._files.cache_path
+
+    def flush(self):
+        with contextlib.suppress(OSError):
+            self._files.flush()
 
     def load_overload(self, sig, target_context):
         try:
-            return super().load_overload(sig, target_context)
+            return self._files.load_overload(sig, target_context)
         except Exception:
-            with contextlib.suppress(OSError):
-                self.flush()
+            self.flush()
 
     def save_overload(self, sig, data):
         with contextlib.suppress(OSError):
-            super().save_overload(sig, data)
+            self._files.save_overload(sig, data)
 
 
-def _fingerprint(modules):
-    """A digest of the sources of this module and `modules`; None where they are not to be had, as in frozen apps."""
+def _compiled_on_disk(copy, variant, modules, **flags):
+    """Compile `copy`, of a function of the package, and keep its code on disk under a name of its own.
+
+    Numba files its cache under the qualified name and ignores flags and callees there. So the name tells them, and
+    the sources as they were when they were imported.
+    """
+    fingerprint = _fingerprint(copy.__globals__.get("__spec__"), *(module.__spec__ for module in modules))
+    copy.__qualname__ = f"{copy.__qualname__}_{'_'.join(variant)}_{fingerprint}"
+    dispatcher = numba.njit(**flags)(copy)
+    if is_jitted(dispatcher) and fingerprint and os.environ.get("NADAM_NUMBA_CACHE") != "0":
+        dispatcher._cache = _Cache(copy)
+    return dispatcher
+
+
+def _fingerprint(*specs):
+    """A digest of the sources of this module and others; None where they are not to be had, as in frozen apps."""
     digest = hashlib.sha256()
-    for spec in (__spec__, *(module.__spec__ for module in modules)):
+    for spec in (__spec__, *specs):
         try:
             digest.update(spec.loader.get_data(spec.origin))
         except (AttributeError, OSError):

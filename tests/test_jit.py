@@ -72,6 +72,12 @@ def test_works_without_a_cache(environment):
 
 
 @needs_compiler
+def test_the_import_writes_nothing(tmp_path):
+    run_python("import nadam_numba, nadam_numba.compat.torch", NUMBA_CACHE_DIR=str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_compiler
 def test_second_process_loads_the_cache(tmp_path):
     code = (
         STEP
@@ -176,6 +182,8 @@ def test_a_cache_folder_that_vanishes_or_fills_is_not_an_error(tmp_path):
         STEP
         + f"""
     import pathlib, shutil
+    from nadam_numba import cpu
+    assert cpu.update_serial._cache.cache_path.startswith({str(tmp_path)!r})  # from here on it is settled
     shutil.rmtree({str(tmp_path / "cache")!r})
     pathlib.Path({str(tmp_path / "cache")!r}).touch()  # a file where the folder should be: every write fails
     print(step(10))

@@ -30,7 +30,7 @@ print([name for name in heavy if name in sys.modules])
 
 
 def test_public_names():
-    assert nadam_numba.__all__ == ["NAdam", "load_checkpoint", "minimize", "nadam", "schedules"]
+    assert nadam_numba.__all__ == ["NAdam", "load_checkpoint", "minimize", "nadam", "schedules", "warmup"]
     for name in nadam_numba.__all__:
         assert getattr(nadam_numba, name).__doc__
 

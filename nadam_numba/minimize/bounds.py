@@ -52,11 +52,9 @@ def _refuse(lower, upper):
 
 def _both_ends(bounds):
     """Lower and upper bounds as arrays of float64."""
-    from scipy.optimize import Bounds
-    from scipy.sparse import issparse
-
-    is_object = isinstance(bounds, Bounds)
-    if any(map(issparse, (bounds.lb, bounds.ub) if is_object else (bounds,))):
+    # To import SciPy's classes takes longer than a short run; who gives an object of theirs has imported them.
+    is_object = _is_of_module(bounds, "scipy.optimize", "Bounds")
+    if any(_is_of_module(part, "scipy.sparse") for part in ((bounds.lb, bounds.ub) if is_object else (bounds,))):
         raise ValueError("Lower and upper bounds must be dense arrays.")
     if is_object:
         lower, upper = (np.array(end, np.float64, ndmin=1) for end in (bounds.lb, bounds.ub))
@@ -73,6 +71,13 @@ def _both_ends(bounds):
     lower = [_bound(index, pair[0], -np.inf) for index, pair in enumerate(pairs)]
     upper = [_bound(index, pair[1], np.inf) for index, pair in enumerate(pairs)]
     return np.array(lower, np.float64), np.array(upper, np.float64)
+
+
+def _is_of_module(value, package, name=None):
+    """Whether the class of `value` is one of `package`, or derived from one; of that `name`, if given."""
+    return any(
+        kind.__module__.startswith(package) and (name is None or kind.__name__ == name) for kind in type(value).__mro__
+    )
 
 
 def _broadcast(shape, *arrays):

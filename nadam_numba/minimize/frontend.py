@@ -244,7 +244,8 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
     args = args if isinstance(args, tuple) else (args,)
     x = _start_vector(x0)
     lower, upper = make_bounds(bounds, x)
-    clip(x, lower, upper)
+    if lower is not None:
+        clip(x, lower, upper)
     objective = make_objective(
         fun,
         options.finite_diff if _is_false(jac) else jac,

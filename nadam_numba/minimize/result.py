@@ -2,6 +2,7 @@
 
 import enum
 import math
+import sys
 
 
 class Stop(enum.Enum):
@@ -48,6 +49,46 @@ class Stop(enum.Enum):
 STOPS = tuple(Stop)
 
 
+def optimize_result(**fields):
+    """A scipy.optimize.OptimizeResult, or what passes for one as long as nobody has imported scipy.optimize.
+
+    That import takes longer than all the rest of a short run.
+    """
+    return (_optimize_result_class() if "scipy.optimize" in sys.modules else _UnimportedResult)(fields)
+
+
+def _optimize_result_class():
+    from scipy.optimize import OptimizeResult
+
+    return OptimizeResult
+
+
+class _UnimportedResult(dict):
+    """An OptimizeResult to all who read it, ask `isinstance`, print, copy or pickle it; to `type` alone it is none."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    __setattr__ = dict.__setitem__
+    __delattr__ = dict.__delitem__
+
+    @property
+    def __class__(self):
+        return _optimize_result_class()
+
+    def __dir__(self):
+        return list(self)
+
+    def __repr__(self):
+        return repr(_optimize_result_class()(self))
+
+    def __reduce_ex__(self, protocol):
+        return _optimize_result_class()(self).__reduce_ex__(protocol)
+
+
 def make_result(state, stop, values_per_gradient):
     """The OptimizeResult of a run: the best point seen and how it was found.
 
@@ -59,10 +100,8 @@ def make_result(state, stop, values_per_gradient):
     values_per_gradient : int
         Calls of the objective that a gradient takes by itself.
     """
-    from scipy.optimize import OptimizeResult
-
     numbers = state.numbers[0]
-    return OptimizeResult(
+    return optimize_result(
         x=state.best_x.copy(),  # a view would keep all of the run's memory
         fun=float(numbers["best_value"]),
         jac=state.best_gradient.copy(),
@@ -75,10 +114,8 @@ def make_result(state, stop, values_per_gradient):
 
 def make_fixed_result(x, value):
     """The result where the bounds leave no choice: SciPy's fields, and the numbers that any result here has."""
-    from scipy.optimize import OptimizeResult
-
     stop = Stop.FIXED if math.isfinite(value) else Stop.NONFINITE
-    return OptimizeResult(x=x, fun=value, nit=0, nfev=1, njev=0, nhev=0, **_verdict(stop))
+    return optimize_result(x=x, fun=value, nit=0, nfev=1, njev=0, nhev=0, **_verdict(stop))
 
 
 def count_values(numbers, values_per_gradient):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba.minimize.result import STOPS, Stop, count_values
+from nadam_numba.minimize.result import STOPS, Stop, count_values, optimize_result
 
 # Without an observer of each iteration, a run returns to Python between chunks, where an interrupt from the keyboard
 # and the end of the time are noticed. Chunks grow until they take this many seconds, which hides what returning costs.
@@ -96,12 +96,11 @@ def _wants_to_stop(state, observers):
 
 def callback_observer(callback, values_per_gradient):
     """Show each iterate to a callback made by `callback.make_callback`."""
-    from scipy.optimize import OptimizeResult
 
     def observe(state):
         numbers = state.numbers[0]
         return callback(
-            OptimizeResult(
+            optimize_result(
                 x=state.x.copy(),
                 fun=float(numbers["value"]),
                 jac=state.gradient.copy(),
