@@ -8,26 +8,21 @@ import platform
 
 import numba
 
+import nadam_numba
 from nadam_numba import jit
 
-REQUIRED = ("numpy", "scipy", "numba")
+_REQUIRED = ("numpy", "scipy", "numba")
 
 
 def versions(packages):
-    """The versions of Python, of this package and of installed `packages`; the others are left out."""
-    found = {"Python": platform.python_version(), "nadam_numba": _own_version()}
-    for package in packages:
+    """The versions of Python, of this package, of what it needs, and of installed `packages`."""
+    found = {"Python": platform.python_version(), "nadam_numba": nadam_numba.__version__}
+    for package in (*_REQUIRED, *packages):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _own_version():
-    import nadam_numba
-
-    return nadam_numba.__version__
 
 
 def cpu_name():
@@ -47,6 +42,14 @@ def usable_cores():
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         return os.cpu_count() or 1
+
+
+def load():
+    """How many cores were busy during the last minute, or None."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # Windows
+        return None
 
 
 def threading_layer():
@@ -85,7 +88,7 @@ def describe():
         By the name of each line.
     """
     return {
-        **versions(REQUIRED),
+        **versions(()),
         "system": f"{platform.system()} {platform.machine()}",
         "CPU": cpu_name(),
         "cores": f"{usable_cores()} of {os.cpu_count()}",

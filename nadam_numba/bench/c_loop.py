@@ -12,6 +12,7 @@ import tempfile
 import numpy as np
 
 from nadam_numba.bench.contender import BETA_1, BETA_2, EPSILON, LEARNING_RATE, TORCH_DECAY, Contender
+from nadam_numba.bench.memory import aligned_copy
 
 MOMENTUM_DECAY = TORCH_DECAY
 # A root that sets errno is not vectorised; that is no choice a programmer would make.
@@ -60,7 +61,8 @@ def make(case, parameters, gradients, expected, threads):
     if case.options:
         return None
     step = library(case.dtype, threads)
-    arrays = [[p.copy() for p in parameters], *([np.zeros_like(p) for p in parameters] for _ in range(2)), gradients]
+    states = [[aligned_copy(np.zeros_like(p), place) for p in parameters] for place in (1, 2)]
+    arrays = [[aligned_copy(p, 0) for p in parameters], *states, gradients]
     sizes = np.array([p.size for p in parameters], ctypes.c_long)
     tables = [np.array([array.ctypes.data for array in row], np.uintp) for row in arrays]
     numbers = np.array([LEARNING_RATE, BETA_1, BETA_2, EPSILON, MOMENTUM_DECAY, 0.0, 1.0])

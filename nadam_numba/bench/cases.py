@@ -1,10 +1,10 @@
 """What is measured: the cases of each group, and the arrays they are made of."""
 
-import os
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
+
+from nadam_numba.bench.memory import aligned_copy
 
 GROUPS = {
     "sizes": "One array, by its number of elements",
@@ -25,8 +25,6 @@ OPTIONS = {
 # Columns of the tables of which some rows have a gradient.
 WIDTH = 64
 _DTYPES = ("float32", "float64")
-# Of the memory that is available; the rest is for what the machine does besides.
-_SHARE_OF_MEMORY = 0.8
 
 
 class Case(NamedTuple):
@@ -87,9 +85,7 @@ def _sizes(quick):
 def _arrays(quick):
     shapes = [(20, 1_000)] if quick else [(100, 10_000), (2_000, 1_000), (2_000, 10)]
     dtypes = _DTYPES[:1] if quick else _DTYPES
-    return [
-        Case("arrays", f"{count:,} x {size:,}", dtype, count, size) for dtype in dtypes for count, size in shapes
-    ]
+    return [Case("arrays", f"{count:,} x {size:,}", dtype, count, size) for dtype in dtypes for count, size in shapes]
 
 
 def _options(quick):
@@ -115,29 +111,8 @@ def make_arrays(case):
     parameters, gradients : list of ndarray
     """
     generator = np.random.default_rng(0)
-    # One long array is made in blocks: its random numbers would take twice its memory in float32.
-    parameters = [generator.standard_normal(case.size, case.dtype) for _ in range(case.count)]
-    return parameters, [generator.standard_normal(case.size, case.dtype) for _ in range(case.count)]
-
-
-def memory_needed(case, contenders):
-    """Bytes that a case takes with so many contenders.
-
-    Each has three arrays of the size of the parameters, some a fourth; parameters and gradients are kept, one more of
-    ours is there to compare with, and the peers' steps have arrays in between.
-    """
-    arrays = contenders * (4 if case.options else 3) + 8
-    return arrays * case.elements * np.dtype(case.dtype).itemsize
-
-
-def memory_available():
-    """Bytes that may be taken, or None if the system does not tell."""
-    try:
-        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
-        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        try:
-            available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-        except (AttributeError, OSError, ValueError):
-            return None
-    return int(_SHARE_OF_MEMORY * available)
+    places = [0, 3]  # the moments take those in between
+    return tuple(
+        [aligned_copy(generator.standard_normal(case.size, case.dtype), place) for _ in range(case.count)]
+        for place in places
+    )

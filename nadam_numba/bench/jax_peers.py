@@ -59,7 +59,9 @@ def make_optax(case, parameters, gradients, expected, threads):
         return optax.apply_updates(parameters, updates), moments
 
     values = _on_device(jax, parameters)
-    return _compiled("optax nadam, jitted", jax, update, (values, optimizer.init(values)), gradients, expected, OPTAX_DECAY)
+    return _compiled(
+        "optax nadam, jitted", jax, update, (values, optimizer.init(values)), gradients, expected, OPTAX_DECAY
+    )
 
 
 def _optax_optimizer(optax, options):

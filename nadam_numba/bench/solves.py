@@ -6,7 +6,16 @@ import numba
 import numpy as np
 
 from nadam_numba.bench import jax_peers, torch_peer
-from nadam_numba.bench.contender import BETA_1, BETA_2, EPSILON, LEARNING_RATE, OPTAX_DECAY, OURS, TORCH_DECAY, Contender
+from nadam_numba.bench.contender import (
+    BETA_1,
+    BETA_2,
+    EPSILON,
+    LEARNING_RATE,
+    OPTAX_DECAY,
+    OURS,
+    TORCH_DECAY,
+    Contender,
+)
 from nadam_numba.minimize import minimize
 from nadam_numba.optimizer import NAdam
 

@@ -7,6 +7,7 @@ import numpy as np
 from nadam_numba.bench import c_loop, copy_kernel, jax_peers, torch_peer
 from nadam_numba.bench.cases import WIDTH, make_arrays
 from nadam_numba.bench.contender import BETA_1, BETA_2, EPSILON, LEARNING_RATE, OURS, TORCH_DECAY, Contender
+from nadam_numba.bench.memory import aligned_copy
 from nadam_numba.bench.verify import STEPS
 from nadam_numba.optimizer import NAdam
 
@@ -32,7 +33,9 @@ def contenders(case, available, threads):
     parameters, gradients = make_arrays(case)
     expected = functools.partial(_expected, case, parameters, gradients)
     yield _ours(case, parameters, gradients)
-    yield copy_kernel.make(case)
+    floor = copy_kernel.make(case)
+    if floor is not None:
+        yield floor
     for needed, make in PEERS:
         if needed in available:
             contender = make(case, parameters, gradients, expected, threads)
@@ -61,7 +64,7 @@ def _sparse(name, table, gradient, expected=None, **options):
 
 
 def _ours(case, parameters, gradients):
-    arrays = [parameter.copy() for parameter in parameters]
+    arrays = [aligned_copy(parameter, 0) for parameter in parameters]
     optimizer = _optimizer(arrays, TORCH_DECAY, **case.options)
     return Contender(OURS, functools.partial(optimizer.step, gradients), lambda: arrays)
 
@@ -72,7 +75,7 @@ def _optimizer(arrays, momentum_decay, **options):
 
 def _expected(case, parameters, gradients, momentum_decay):
     """Where ours brings the parameters with a peer's momentum schedule."""
-    arrays = [parameter.copy() for parameter in parameters]
+    arrays = [aligned_copy(parameter, 0) for parameter in parameters]
     return _stepped(_optimizer(arrays, momentum_decay, **case.options), gradients)
 
 

@@ -6,9 +6,11 @@ import importlib.util
 import time
 
 from nadam_numba import info
-from nadam_numba.bench import c_loop, cases, solves, steps, threads, timing, verify
+from nadam_numba.bench import c_loop, memory, solves, steps, threads, timing, verify
 
-PEERS = ("torch", "jax", "optax", "keras")
+# What each peer needs.
+PEERS = {"cc": (), "torch": ("torch",), "optax": ("jax", "optax"), "keras": ("jax", "keras")}
+_PACKAGES = ("torch", "jax", "optax", "keras")
 # More than ours and all peers, for the estimate of memory.
 _MOST_CONTENDERS = 2 + len(steps.PEERS)
 _DIGITS = 4
@@ -22,15 +24,14 @@ def available_peers():
     available : list of str
     left_out : dict of str
     """
-    needs = {"cc": (), "torch": ("torch",), "optax": ("jax", "optax"), "keras": ("jax", "keras")}
     left_out = {}
-    for peer, packages in needs.items():
+    for peer, packages in PEERS.items():
         missing = [package for package in packages if importlib.util.find_spec(package) is None]
         if missing:
             left_out[peer] = f"{' and '.join(missing)} not installed"
     if c_loop.compiler() is None:
         left_out["cc"] = "no C compiler"
-    return [peer for peer in needs if peer not in left_out], left_out
+    return [peer for peer in PEERS if peer not in left_out], left_out
 
 
 def run(selected, available, left_out, thread_count, effort, progress=iter):
@@ -58,18 +59,19 @@ def run(selected, available, left_out, thread_count, effort, progress=iter):
     Disagreement
         If a contender does not compute what ours does.
     """
+    load = info.load()
     told = threads.settle(thread_count)
     measured, too_large = [], []
     for case in progress(selected):
-        limit = cases.memory_available()
-        if limit is not None and cases.memory_needed(case, _MOST_CONTENDERS) > limit:
+        limit = memory.memory_available()
+        if limit is not None and memory.memory_needed(case, _MOST_CONTENDERS) > limit:
             too_large.append(f"{case.group}: {case.name}, {case.dtype}")
         else:
             measured.append(measure(case, available, thread_count, effort))
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "machine": {"CPU": info.cpu_name(), "cores": info.usable_cores()},
-        "versions": info.versions([*info.REQUIRED, *PEERS]),
+        "machine": {"CPU": info.cpu_name(), "cores": info.usable_cores(), "load": load},
+        "versions": info.versions(_PACKAGES),
         "threads": {"count": thread_count, "layer": info.threading_layer(), "how": told},
         "left_out": {**left_out, **({"memory": too_large} if too_large else {})},
         "effort": effort._asdict(),
@@ -130,4 +132,3 @@ def _rounded(summary):
 
 def _round(number):
     return number if isinstance(number, int) else float(f"{number:.{_DIGITS}g}")
-

@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 
 from nadam_numba.bench.contender import BETA_1, BETA_2, EPSILON, LEARNING_RATE, TORCH_DECAY, Contender
+from nadam_numba.bench.memory import aligned_copy
 
-PACKAGE = "torch"
 _SETTINGS = {"lr": LEARNING_RATE, "betas": (BETA_1, BETA_2), "eps": EPSILON}
 
 
@@ -58,7 +58,11 @@ def make_sparse_adam(table, indices, rows, threads):
     torch = load(threads)
     parameter = torch.from_numpy(table.copy())
     parameter.grad = torch.sparse_coo_tensor(
-        torch.from_numpy(indices[np.newaxis]), torch.from_numpy(rows), table.shape, is_coalesced=True
+        torch.from_numpy(indices[np.newaxis]),
+        torch.from_numpy(rows),
+        table.shape,
+        is_coalesced=True,
+        check_invariants=False,
     )
     optimizer = torch.optim.SparseAdam([parameter], **_SETTINGS)
     return Contender("torch SparseAdam", optimizer.step, partial(_arrays, [parameter]))
@@ -85,9 +89,9 @@ def make_solve(start, rate, gradient, iterations, expected, threads):
 def _tensors(torch, parameters, gradients, is_clipped):
     tensors = []
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        tensors.append(torch.from_numpy(parameter.copy()))
+        tensors.append(torch.from_numpy(aligned_copy(parameter, 0)))
         # torch clips in place.
-        tensors[-1].grad = torch.from_numpy(gradient.copy() if is_clipped else gradient)
+        tensors[-1].grad = torch.from_numpy(aligned_copy(gradient, 3) if is_clipped else gradient)
     return tensors
 
 

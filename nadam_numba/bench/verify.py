@@ -35,14 +35,12 @@ def check(contender):
     for _ in range(STEPS):
         contender.step()
     contender.finish()
-    for number, (begin, theirs, ours) in enumerate(
-        zip(start, contender.result(), contender.expected(), strict=True)
-    ):
+    for number, (begin, theirs, ours) in enumerate(zip(start, contender.result(), contender.expected(), strict=True)):
         way, deviation, allowed = _distances(begin, theirs, ours, contender.tolerance)
         if not (way > 0.0 and deviation <= allowed):
             raise Disagreement(
-                f"{contender.name}: after {STEPS} steps its array {number} deviates by {deviation:.2g} from ours, which "
-                f"has moved by {way:.2g}; allowed are {allowed:.2g}"
+                f"{contender.name}: after {STEPS} steps its array {number} deviates by {deviation:.2g} from ours, "
+                f"which has moved by {way:.2g}; allowed are {allowed:.2g}"
             )
 
 
