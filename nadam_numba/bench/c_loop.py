@@ -56,17 +56,19 @@ def _folder():
     return pathlib.Path(folder)
 
 
-def make(case, parameters, gradients, expected, threads):
+def make(case, inputs, threads):
     """The contender, or None for options, which the loop has not."""
     if case.options:
         return None
     step = library(case.dtype, threads)
-    states = [[aligned_copy(np.zeros_like(p), place) for p in parameters] for place in (1, 2)]
-    arrays = [[aligned_copy(p, 0) for p in parameters], *states, gradients]
-    sizes = np.array([p.size for p in parameters], ctypes.c_long)
+    states = [[aligned_copy(np.zeros_like(p), place) for p in inputs.parameters] for place in (1, 2)]
+    arrays = [[aligned_copy(p, 0) for p in inputs.parameters], *states, inputs.gradients]
+    sizes = np.array([p.size for p in inputs.parameters], ctypes.c_long)
     tables = [np.array([array.ctypes.data for array in row], np.uintp) for row in arrays]
     numbers = np.array([LEARNING_RATE, BETA_1, BETA_2, EPSILON, MOMENTUM_DECAY, 0.0, 1.0])
     addresses = [ctypes.c_void_p(table.ctypes.data) for table in (sizes, *tables, numbers)]
-    call = functools.partial(step, ctypes.c_long(len(parameters)), *addresses)
+    call = functools.partial(step, ctypes.c_long(len(inputs.parameters)), *addresses)
     call.arrays = sizes, tables, arrays, numbers  # keeps alive what the addresses are of
-    return Contender("C loop", call, lambda: arrays[0], functools.partial(expected, MOMENTUM_DECAY))
+    return Contender(
+        "C loop", call, lambda: arrays[0], functools.partial(inputs.expected, MOMENTUM_DECAY), inputs.scale
+    )

@@ -46,7 +46,7 @@ def load_keras():
     return keras
 
 
-def make_optax(case, parameters, gradients, expected, threads):
+def make_optax(case, inputs, threads):
     """optax.nadam; None for options that optax has not."""
     optimizer = _optax_optimizer(load_optax(), case.options)
     if optimizer is None:
@@ -58,10 +58,8 @@ def make_optax(case, parameters, gradients, expected, threads):
         updates, moments = optimizer.update(gradients, moments, parameters)
         return optax.apply_updates(parameters, updates), moments
 
-    values = _on_device(jax, parameters)
-    return _compiled(
-        "optax nadam, jitted", jax, update, (values, optimizer.init(values)), gradients, expected, OPTAX_DECAY
-    )
+    values = _on_device(jax, inputs.parameters)
+    return _compiled("optax nadam, jitted", jax, update, (values, optimizer.init(values)), inputs, OPTAX_DECAY)
 
 
 def _optax_optimizer(optax, options):
@@ -80,7 +78,7 @@ def _optax_optimizer(optax, options):
     return None if options else optimizer
 
 
-def make_keras(case, parameters, gradients, expected, threads):
+def make_keras(case, inputs, threads):
     """keras.optimizers.Nadam; None for options that it has not."""
     options = dict(case.options)
     if options.pop("amsgrad", False):
@@ -89,7 +87,7 @@ def make_keras(case, parameters, gradients, expected, threads):
     options.pop("decoupled_weight_decay", None)
     jax, keras = load_jax(), load_keras()
     keras.config.set_floatx(case.dtype)
-    variables = [keras.Variable(parameter) for parameter in parameters]
+    variables = [keras.Variable(parameter) for parameter in inputs.parameters]
     optimizer = keras.optimizers.Nadam(LEARNING_RATE, BETA_1, BETA_2, EPSILON, **options)
     optimizer.build(variables)
 
@@ -97,7 +95,7 @@ def make_keras(case, parameters, gradients, expected, threads):
         return optimizer.stateless_apply(state[1], gradients, state[0])
 
     state = [variable.value for variable in variables], [variable.value for variable in optimizer.variables]
-    return _compiled("Keras Nadam on JAX, jitted", jax, update, state, gradients, expected, KERAS_DECAY)
+    return _compiled("Keras Nadam on JAX, jitted", jax, update, state, inputs, KERAS_DECAY)
 
 
 def make_optax_solve(start, rate, iterations, expected):
@@ -131,18 +129,23 @@ def _on_device(jax, arrays):
     return [jax.numpy.array(array) for array in arrays]
 
 
-def _compiled(name, jax, update, state, gradients, expected, momentum_decay):
+def _compiled(name, jax, update, state, inputs, momentum_decay):
     compiled = jax.jit(update, donate_argnums=0)
-    gradients = [jax.numpy.asarray(gradient) for gradient in gradients]
+    unscaled = gradients = [jax.numpy.asarray(gradient) for gradient in inputs.gradients]
 
     def step():
         nonlocal state
         state = compiled(state, gradients)
 
+    def scale(factor):
+        nonlocal gradients
+        gradients = unscaled if factor == 1.0 else [factor * gradient for gradient in unscaled]
+
     return Contender(
         name,
         step,
         lambda: [np.asarray(array) for array in state[0]],
-        functools.partial(expected, momentum_decay),
+        functools.partial(inputs.expected, momentum_decay),
+        scale,
         lambda: jax.block_until_ready(state),
     )

@@ -6,12 +6,22 @@ import numpy as np
 
 from nadam_numba.bench import c_loop, copy_kernel, jax_peers, torch_peer
 from nadam_numba.bench.cases import WIDTH, make_arrays
-from nadam_numba.bench.contender import BETA_1, BETA_2, EPSILON, LEARNING_RATE, OURS, TORCH_DECAY, Contender
+from nadam_numba.bench.contender import (
+    BETA_1,
+    BETA_2,
+    EPSILON,
+    FACTORS,
+    LEARNING_RATE,
+    OURS,
+    TORCH_DECAY,
+    Contender,
+    Inputs,
+    scaler,
+)
 from nadam_numba.bench.memory import aligned_copy
-from nadam_numba.bench.verify import STEPS
 from nadam_numba.optimizer import NAdam
 
-# What each needs, and how it is made of a case, parameters, gradients, what is expected, and a number of threads.
+# What each needs, and how it is made of a case, inputs, and a number of threads.
 PEERS = (
     ("cc", c_loop.make),
     ("torch", torch_peer.make_for_loop),
@@ -32,13 +42,14 @@ def contenders(case, available, threads):
     """
     parameters, gradients = make_arrays(case)
     expected = functools.partial(_expected, case, parameters, gradients)
-    yield _ours(case, parameters, gradients)
+    inputs = Inputs(parameters, gradients, scaler(gradients), expected)
+    yield _ours(case, inputs)
     floor = copy_kernel.make(case)
     if floor is not None:
         yield floor
     for needed, make in PEERS:
         if needed in available:
-            contender = make(case, parameters, gradients, expected, threads)
+            contender = make(case, inputs, threads)
             if contender is not None:
                 yield contender
 
@@ -50,7 +61,7 @@ def sparse_contenders(case, available, threads):
     indices = np.sort(generator.choice(case.count, case.size, replace=False))
     gradient = indices, generator.standard_normal((case.size, WIDTH), case.dtype)
     # With the same rows in every step, both rules move the same ones in the same way.
-    expected = functools.partial(_stepped, _optimizer([table.copy()], TORCH_DECAY), [gradient])
+    expected = functools.partial(_expected_of_table, table, gradient)
     yield _sparse(OURS, table, gradient, expected, lazy_sparse=True)
     yield _sparse("nadam_numba, as dense", table, gradient)
     if "torch" in available:
@@ -60,13 +71,15 @@ def sparse_contenders(case, available, threads):
 def _sparse(name, table, gradient, expected=None, **options):
     arrays = [table.copy()]
     optimizer = _optimizer(arrays, TORCH_DECAY, **options)
-    return Contender(name, functools.partial(optimizer.step, [gradient]), lambda: arrays, expected)
+    return Contender(
+        name, functools.partial(optimizer.step, [gradient]), lambda: arrays, expected, scaler([gradient[1]])
+    )
 
 
-def _ours(case, parameters, gradients):
-    arrays = [aligned_copy(parameter, 0) for parameter in parameters]
+def _ours(case, inputs):
+    arrays = [aligned_copy(parameter, 0) for parameter in inputs.parameters]
     optimizer = _optimizer(arrays, TORCH_DECAY, **case.options)
-    return Contender(OURS, functools.partial(optimizer.step, gradients), lambda: arrays)
+    return Contender(OURS, functools.partial(optimizer.step, inputs.gradients), lambda: arrays)
 
 
 def _optimizer(arrays, momentum_decay, **options):
@@ -76,10 +89,17 @@ def _optimizer(arrays, momentum_decay, **options):
 def _expected(case, parameters, gradients, momentum_decay):
     """Where ours brings the parameters with a peer's momentum schedule."""
     arrays = [aligned_copy(parameter, 0) for parameter in parameters]
-    return _stepped(_optimizer(arrays, momentum_decay, **case.options), gradients)
+    optimizer = _optimizer(arrays, momentum_decay, **case.options)
+    for factor in FACTORS:
+        optimizer.step([gradient.dtype.type(factor) * gradient for gradient in gradients])
+    return arrays
 
 
-def _stepped(optimizer, gradients):
-    for _ in range(STEPS):
-        optimizer.step(gradients)
-    return [state.leaf.array for state in optimizer.states]
+def _expected_of_table(table, gradient):
+    """Where ours brings a table by the rule of dense gradients."""
+    indices, rows = gradient
+    table = table.copy()
+    optimizer = _optimizer(table, TORCH_DECAY)
+    for factor in FACTORS:
+        optimizer.step((indices, rows.dtype.type(factor) * rows))
+    return [table]

@@ -18,29 +18,33 @@ def load(threads):
     return torch
 
 
-def make_for_loop(case, parameters, gradients, expected, threads):
+def make_for_loop(case, inputs, threads):
     """torch.optim.NAdam, array by array; None for options that it has not."""
-    return _nadam("torch NAdam, for-loop", False, case, parameters, gradients, expected, threads)
+    return _nadam("torch NAdam, for-loop", False, case, inputs, threads)
 
 
-def make_foreach(case, parameters, gradients, expected, threads):
+def make_foreach(case, inputs, threads):
     """torch.optim.NAdam, operation by operation; None for options that it has not."""
-    return _nadam("torch NAdam, foreach", True, case, parameters, gradients, expected, threads)
+    return _nadam("torch NAdam, foreach", True, case, inputs, threads)
 
 
-def _nadam(name, foreach, case, parameters, gradients, expected, threads):
+def _nadam(name, foreach, case, inputs, threads):
     torch = load(threads)
     decay, clip = _decay_and_clip(torch, case.options)
     if decay is None:
         return None
-    tensors = _tensors(torch, parameters, gradients, clip is not None)
+    tensors, scale = _tensors(torch, inputs, clip is not None)
     optimizer = torch.optim.NAdam(tensors, **_SETTINGS, momentum_decay=TORCH_DECAY, foreach=foreach, **decay)
     return Contender(
-        name, _stepper(optimizer, clip, tensors), partial(_arrays, tensors), partial(expected, TORCH_DECAY)
+        name,
+        _stepper(optimizer, clip, tensors),
+        partial(_arrays, tensors),
+        partial(inputs.expected, TORCH_DECAY),
+        scale,
     )
 
 
-def make_fused_adam(case, parameters, gradients, expected, threads):
+def make_fused_adam(case, inputs, threads):
     """torch.optim.Adam in one pass: another rule, with the same traffic."""
     torch = load(threads)
     options = dict(case.options)
@@ -48,7 +52,7 @@ def make_fused_adam(case, parameters, gradients, expected, threads):
     decay, clip = _decay_and_clip(torch, options)
     if decay is None:
         return None
-    tensors = _tensors(torch, parameters, gradients, clip is not None)
+    tensors, _ = _tensors(torch, inputs, clip is not None)
     optimizer = torch.optim.Adam(tensors, **_SETTINGS, fused=True, amsgrad=amsgrad, **decay)
     return Contender("torch Adam, fused", _stepper(optimizer, clip, tensors), partial(_arrays, tensors))
 
@@ -86,13 +90,18 @@ def make_solve(start, rate, gradient, iterations, expected, threads):
     return Contender("torch NAdam loop, Python objective", solve, lambda: [x.numpy()], expected, iterations=iterations)
 
 
-def _tensors(torch, parameters, gradients, is_clipped):
-    tensors = []
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        tensors.append(torch.from_numpy(aligned_copy(parameter, 0)))
+def _tensors(torch, inputs, is_clipped):
+    """Parameters that have their gradients, and what scales these."""
+    tensors = [torch.from_numpy(aligned_copy(parameter, 0)) for parameter in inputs.parameters]
+    for tensor, gradient in zip(tensors, inputs.gradients, strict=True):
         # torch clips in place.
-        tensors[-1].grad = torch.from_numpy(aligned_copy(gradient, 3) if is_clipped else gradient)
-    return tensors
+        tensor.grad = torch.from_numpy(aligned_copy(gradient, 3) if is_clipped else gradient)
+
+    def scale_anew(factor):
+        for tensor, gradient in zip(tensors, inputs.gradients, strict=True):
+            torch.mul(torch.from_numpy(gradient), factor, out=tensor.grad)
+
+    return tensors, scale_anew if is_clipped else inputs.scale
 
 
 def _arrays(tensors):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# A multiple of the micro-steps of the case with accumulation.
-STEPS = 4
+from nadam_numba.bench.contender import FACTORS
+
 # Of the way that the parameters went. torch and Keras keep some scalars in float32; the steps of another rule, such as
 # Adam or another momentum schedule, differ by a tenth and more.
 TOLERANCES = {"float32": 1e-3, "float64": 1e-6}
@@ -32,15 +32,17 @@ def check(contender):
         contender.finish()
         return
     start = [array.copy() for array in contender.result()]
-    for _ in range(STEPS):
+    for factor in FACTORS:
+        contender.scale(factor)
         contender.step()
-    contender.finish()
+        contender.finish()
+    contender.scale(1.0)
     for number, (begin, theirs, ours) in enumerate(zip(start, contender.result(), contender.expected(), strict=True)):
         way, deviation, allowed = _distances(begin, theirs, ours, contender.tolerance)
         if not (way > 0.0 and deviation <= allowed):
             raise Disagreement(
-                f"{contender.name}: after {STEPS} steps its array {number} deviates by {deviation:.2g} from ours, "
-                f"which has moved by {way:.2g}; allowed are {allowed:.2g}"
+                f"{contender.name}: after {len(FACTORS)} steps its array {number} deviates by {deviation:.2g} from "
+                f"ours, which has moved by {way:.2g}; allowed are {allowed:.2g}"
             )
 
 
@@ -49,5 +51,5 @@ def _distances(begin, theirs, ours, tolerance):
     if tolerance is None:
         tolerance = TOLERANCES[ours.dtype.name]
     way = float(np.abs(ours - begin).max())
-    roundings = _ROUNDINGS * STEPS * np.finfo(ours.dtype).eps * float(np.abs(ours).max())
+    roundings = _ROUNDINGS * len(FACTORS) * np.finfo(ours.dtype).eps * float(np.abs(ours).max())
     return way, float(np.abs(theirs - ours).max()), tolerance * way + roundings
