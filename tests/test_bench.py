@@ -8,6 +8,7 @@ import sys
 import numba
 import numpy as np
 import pytest
+import scipy.optimize
 from marks import needs_compiler
 
 from nadam_numba import NAdam
@@ -76,8 +77,11 @@ def settings():
 
 
 @pytest.fixture
-def results(settings):
+def results(settings, monkeypatch):
     """Of a run of small cases without peers."""
+    # Compiling our loops would take ten seconds, and how they are run is not theirs to say.
+    monkeypatch.setattr(solves, "njit", lambda function: function)
+    monkeypatch.setattr(solves, "minimize", scipy.optimize.minimize)
     effort = timing.Effort(0.0, 0.0, 2, 2, 0.0)
     return study.run(list(SMALL.values()), [], {"torch": "torch not installed"}, 1, effort)
 

@@ -13,6 +13,7 @@ from test_bench import settings  # noqa: F401
 import nadam_numba
 from nadam_numba import info, jit
 from nadam_numba.__main__ import main
+from nadam_numba.bench import study, verify
 
 LINES = (
     *("Python", "nadam_numba", "numpy", "scipy", "numba", "system", "CPU", "cores", "threads", "threading layer"),
@@ -77,13 +78,30 @@ def test_bench_writes_three_files(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "## Many arrays" in printed.out
     assert "](arrays.svg)" in (tmp_path / "speed.md").read_text(encoding="utf-8")
-    assert "torch is left out" in printed.err or "torch" in results["left_out"]
+    assert "arrays.svg" in printed.err
+
+
+def test_bench_tells_who_is_left_out(monkeypatch, capsys):
+    asked = {}
+
+    def run(selected, available, left_out, *others):
+        asked.update(groups={case.group for case in selected}, available=available, left_out=left_out)
+        raise verify.Disagreement("enough")
+
+    monkeypatch.setattr(study, "available_peers", lambda: (["cc", "torch"], {"keras": "keras not installed"}))
+    monkeypatch.setattr(study, "run", run)
+    for arguments, available, left_out in [
+        ([], ["cc", "torch"], {"keras": "keras not installed"}),
+        (["--peers", "torch", "keras"], ["torch"], {"keras": "keras not installed", "cc": "not asked for"}),
+    ]:
+        with pytest.raises(SystemExit):
+            main(["bench", "--only", "sizes", "sparse", *arguments])
+        assert asked == {"groups": {"sizes", "sparse"}, "available": available, "left_out": left_out}
+        assert "keras is left out: keras not installed" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("settings")
 def test_bench_ends_with_an_error_if_somebody_is_wrong(monkeypatch, capsys):
-    from nadam_numba.bench import study, verify
-
     def disagree(*arguments):
         raise verify.Disagreement("someone: wrong")
 

@@ -46,8 +46,8 @@ def aligned_copy(array, place):
         Of the array among the four of a loop.
     """
     # Small arrays are many, and hardly overlap in their pages.
-    offset = place * _PAGE // 4 if array.nbytes >= 4 * _PAGE else 0
-    boundary = _PAGE if offset else _CACHE_LINE
+    is_long = array.nbytes >= 4 * _PAGE
+    boundary, offset = (_PAGE, place * _PAGE // 4) if is_long else (_CACHE_LINE, 0)
     memory = np.empty(array.nbytes + 2 * boundary, np.uint8)
     start = -memory.ctypes.data % boundary + offset
     copy = memory[start : start + array.nbytes].view(array.dtype)

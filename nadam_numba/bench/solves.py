@@ -2,8 +2,8 @@
 
 import functools
 
-import numba
 import numpy as np
+from numba import njit
 
 from nadam_numba.bench import jax_peers, torch_peer
 from nadam_numba.bench.contender import (
@@ -43,7 +43,7 @@ def contenders(case, available, threads):
     ------
     Contender
     """
-    compiled = numba.njit(rosenbrock)
+    compiled = njit(rosenbrock)
     if case.name == "fixed rate":
         yield from _at_fixed_rate(compiled, available, threads)
     else:
