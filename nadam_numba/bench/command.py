@@ -1,7 +1,6 @@
 """The command line of the benchmark."""
 
 import argparse
-import os
 import pathlib
 import sys
 
@@ -82,7 +81,7 @@ def write(results, json_path, markdown_path, figure_folder):
     report.write_json(results, json_path)
     report.write_markdown(report.render(results, links), markdown_path)
     for path in (json_path, markdown_path, *drawn):
-        print(os.path.relpath(path), file=sys.stderr)
+        print(path, file=sys.stderr)
 
 
 def run(options, parser):

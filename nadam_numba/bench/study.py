@@ -11,8 +11,6 @@ from nadam_numba.bench import c_loop, memory, solves, steps, threads, timing, ve
 # What each peer needs.
 PEERS = {"cc": (), "torch": ("torch",), "optax": ("jax", "optax"), "keras": ("jax", "keras")}
 _PACKAGES = ("torch", "jax", "optax", "keras")
-# More than ours and all peers, for the estimate of memory.
-_MOST_CONTENDERS = 2 + len(steps.PEERS)
 _DIGITS = 4
 
 
@@ -60,11 +58,12 @@ def run(selected, available, left_out, thread_count, effort, progress=iter):
         If a contender does not compute what ours does.
     """
     load = info.load()
+    contenders = 2 + sum(needed in available for needed, _ in steps.PEERS)
     told = threads.settle(thread_count)
     measured, too_large = [], []
     for case in progress(selected):
         limit = memory.memory_available()
-        if limit is not None and memory.memory_needed(case, _MOST_CONTENDERS) > limit:
+        if limit is not None and memory.memory_needed(case, contenders) > limit:
             too_large.append(f"{case.group}: {case.name}, {case.dtype}")
         else:
             measured.append(measure(case, available, thread_count, effort))
