@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import pytest
 import scipy.optimize
-from marks import needs_compiler
+from marks import COMPILES, needs_compiler
 
 from nadam_numba import NAdam
 from nadam_numba.bench import (
@@ -248,9 +248,11 @@ def test_copy_kernel_sits_out_where_traffic_differs(option):
 
 @needs_c_compiler
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("count", [1, 2])
-def test_c_loop_is_nadam(dtype, count):
-    case = SMALL["arrays"]._replace(dtype=dtype, size=100)
+@pytest.mark.parametrize(("count", "size"), [(1, 100), (3, 100), (3, 65_536), (3, 65_539)])
+def test_c_loop_is_nadam(dtype, count, size):
+    if not COMPILES and size > 100:
+        pytest.skip("ours takes seconds without the compiler")
+    case = SMALL["arrays"]._replace(dtype=dtype, size=size)
     found = [contender for contender in steps.contenders(case, ["cc"], count) if contender.name == "C loop"]
     verify.check(found[0])
 
@@ -324,13 +326,15 @@ def test_threads_must_be_there(count):
 
 
 def test_threads_are_those_of_numba_by_default():
-    assert threads.check_threads(None) == numba.get_num_threads()
+    assert threads.check_threads(None) == numba.config.NUMBA_NUM_THREADS
     assert threads.check_threads(1) == 1
 
 
 def test_all_packages_are_told_their_threads(settings, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_of_the_user")
-    told = threads.settle(1)
+    seen = []
+    told = threads.settle(1, [lambda count: seen.append((count, os.environ["OMP_NUM_THREADS"]))])
+    assert seen == [(1, "1")]
     assert numba.get_num_threads() == 1
     assert os.environ["OMP_NUM_THREADS"] == os.environ["NPROC"] == "1"
     # XLA takes a first word without dashes for a file.

@@ -2,6 +2,22 @@
    command line: float and sqrtf, or double and sqrt. */
 #include <math.h>
 
+/* The weights of a step: beta 1, 1 - beta 1, beta 2, 1 - beta 2, epsilon, and those of gradient, first moment and second
+   moment. */
+struct weights {
+    TYPE b1, rest_1, b2, rest_2, epsilon, of_gradient, of_moment, correction;
+};
+
+static void update(long size, TYPE *restrict p, TYPE *restrict m, TYPE *restrict v, const TYPE *restrict g,
+                   struct weights w)
+{
+    for (long i = 0; i < size; i++) {
+        m[i] = w.b1 * m[i] + w.rest_1 * g[i];
+        v[i] = w.b2 * v[i] + w.rest_2 * g[i] * g[i];
+        p[i] -= (w.of_gradient * g[i] + w.of_moment * m[i]) / (ROOT(v[i] * w.correction) + w.epsilon);
+    }
+}
+
 /* numbers: learning rate, beta 1, beta 2, epsilon, momentum decay; and, kept from step to step: the number of steps made
    and the product of the momentum coefficients. */
 void step(long count, const long *sizes, TYPE **parameters, TYPE **first_moments, TYPE **second_moments,
@@ -12,22 +28,26 @@ void step(long count, const long *sizes, TYPE **parameters, TYPE **first_moments
     double mu = beta_1 * (1.0 - 0.5 * pow(0.96, t * decay));
     double mu_next = beta_1 * (1.0 - 0.5 * pow(0.96, (t + 1.0) * decay));
     double product = numbers[6] *= mu;
-    const TYPE b1 = beta_1, b2 = beta_2, rest_1 = 1.0 - beta_1, rest_2 = 1.0 - beta_2, epsilon = numbers[3];
-    const TYPE of_gradient = rate * (1.0 - mu) / (1.0 - product);
-    const TYPE of_moment = rate * mu_next / (1.0 - product * mu_next);
-    const TYPE correction = 1.0 / (1.0 - pow(beta_2, t));
+    struct weights w = {beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, numbers[3],
+                        rate * (1.0 - mu) / (1.0 - product),
+                        rate * mu_next / (1.0 - product * mu_next),
+                        1.0 / (1.0 - pow(beta_2, t))};
 
     for (long k = 0; k < count; k++) {
-        TYPE *restrict p = parameters[k], *restrict m = first_moments[k], *restrict v = second_moments[k];
-        const TYPE *restrict g = gradients[k];
+        TYPE *p = parameters[k], *m = first_moments[k], *v = second_moments[k], *g = gradients[k];
         long size = sizes[k];
 #ifdef THREADS
-#pragma omp parallel for num_threads(THREADS) schedule(static) if (size >= 65536)
-#endif
-        for (long i = 0; i < size; i++) {
-            m[i] = b1 * m[i] + rest_1 * g[i];
-            v[i] = b2 * v[i] + rest_2 * g[i] * g[i];
-            p[i] -= (of_gradient * g[i] + of_moment * m[i]) / (ROOT(v[i] * correction) + epsilon);
+        /* To enter a parallel region costs more than a short array. */
+        if (size >= 65536) {
+            long part = (size + THREADS - 1) / THREADS;
+#pragma omp parallel for num_threads(THREADS) schedule(static, 1)
+            for (long thread = 0; thread < THREADS; thread++) {
+                long start = thread * part, length = size - start < part ? size - start : part;
+                update(length, p + start, m + start, v + start, g + start, w);
+            }
+            continue;
         }
+#endif
+        update(size, p, m, v, g, w);
     }
 }

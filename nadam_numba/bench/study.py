@@ -6,7 +6,7 @@ import importlib.util
 import time
 
 from nadam_numba import info
-from nadam_numba.bench import c_loop, memory, solves, steps, threads, timing, verify
+from nadam_numba.bench import c_loop, memory, solves, steps, threads, timing, torch_peer, verify
 
 # What each peer needs.
 PEERS = {"cc": (), "torch": ("torch",), "optax": ("jax", "optax"), "keras": ("jax", "keras")}
@@ -59,7 +59,7 @@ def run(selected, available, left_out, thread_count, effort, progress=iter):
     """
     load = info.load()
     contenders = 2 + sum(needed in available for needed, _ in steps.PEERS)
-    told = threads.settle(thread_count)
+    told = threads.settle(thread_count, [torch_peer.load] if "torch" in available else [])
     measured, too_large = [], []
     for case in progress(selected):
         limit = memory.memory_available()
