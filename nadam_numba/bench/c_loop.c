@@ -2,8 +2,8 @@
    command line: float and sqrtf, or double and sqrt. */
 #include <math.h>
 
-/* The weights of a step: beta 1, 1 - beta 1, beta 2, 1 - beta 2, epsilon, and those of gradient, first moment and second
-   moment. */
+/* The weights of a step: beta 1, 1 - beta 1, beta 2, 1 - beta 2, epsilon, and those of the gradient and of both
+   moments. */
 struct weights {
     TYPE b1, rest_1, b2, rest_2, epsilon, of_gradient, of_moment, correction;
 };
@@ -18,8 +18,8 @@ static void update(long size, TYPE *restrict p, TYPE *restrict m, TYPE *restrict
     }
 }
 
-/* numbers: learning rate, beta 1, beta 2, epsilon, momentum decay; and, kept from step to step: the number of steps made
-   and the product of the momentum coefficients. */
+/* numbers: learning rate, beta 1, beta 2, epsilon, momentum decay; and, kept from step to step: the number of steps
+   made and the product of the momentum coefficients. */
 void step(long count, const long *sizes, TYPE **parameters, TYPE **first_moments, TYPE **second_moments,
           TYPE **gradients, double *numbers)
 {
