@@ -16,7 +16,7 @@ def memory_needed(case, contenders):
     Each has three arrays of the size of the parameters, some a fourth; parameters and gradients are kept, one more of
     ours is there to compare with, and the peers' steps have arrays in between.
     """
-    arrays = contenders * (4 if case.options else 3) + 10
+    arrays = contenders * (4 if case.options else 3) + 12
     return arrays * case.elements * np.dtype(case.dtype).itemsize
 
 
