@@ -33,3 +33,12 @@ def progress_bar(description):
             bar.update(iterations - bar.n)
 
         yield show
+
+
+def bar_over(items):
+    """Iterate over a list behind a bar; without one where tqdm is not installed."""
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return iter(items)
+    return iter(tqdm(items, unit=" cases"))
