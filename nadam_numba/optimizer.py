@@ -221,6 +221,7 @@ class NAdam:
         "_post_hooks",
         "_pre_hooks",
         "_spans",
+        "_unusual_steps",
     )
 
     def __init__(
@@ -297,6 +298,7 @@ class NAdam:
         self._has_groups = is_list_of_groups(params)
         self._groups = []
         self._plan = None
+        self._unusual_steps = 0
         self._iterations = 0
         self._micro_steps = 0
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
@@ -384,7 +386,9 @@ class NAdam:
         if grads is _OWN:
             grads = self._own_gradients()
         if self._steps_by_table(grads):
+            self._unusual_steps = 0
             return
+        self._unusual_steps += 1
         self._drop_plan()
         grads = self._pre_hooks.before(self, grads)
         gradients = self.checked_gradients(grads)
@@ -640,7 +644,7 @@ class NAdam:
 
     def __getstate__(self):
         """What is copied and pickled: all but the hooks, which are often not to be pickled."""
-        others = ("__weakref__", "_pre_hooks", "_post_hooks", "_spans", "_plan")
+        others = ("__weakref__", "_pre_hooks", "_post_hooks", "_spans", "_plan", "_unusual_steps")
         names = [name for name in NAdam.__slots__ if name not in others]
         return {name: getattr(self, name) for name in names} | getattr(self, "__dict__", {})
 
@@ -651,6 +655,7 @@ class NAdam:
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         self._spans = memory_spans([state.leaf for state in self.states])
         self._plan = None
+        self._unusual_steps = 0
 
     @property
     def states(self) -> list[LeafState]:
@@ -706,6 +711,9 @@ class NAdam:
         if self._pre_hooks or self._post_hooks:
             return False
         plan = self._plan
+        # To prepare tables takes as long as some steps: where they were of no use, they are tried ever more rarely.
+        if plan is None and self._unusual_steps & (self._unusual_steps - 1):
+            return False
         if plan is None or not plan.is_current():
             self._drop_plan()
             plan = self._plan = table.make_plan(self._groups, self._options, self._dialect, self._spans)

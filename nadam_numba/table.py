@@ -116,6 +116,8 @@ class Plan:
     group_of_table : list of int
     structure : list
         That of each group's tree.
+    scalars : list of int
+        Where arrays of no dimension are among all.
     has_schedules : bool
         Whether the learning rate of a group is a function.
     hyperparameters : list of Hyperparameters
@@ -128,6 +130,7 @@ class Plan:
     tables: list[Table]
     group_of_table: list[int]
     structure: list
+    scalars: list[int]
     has_schedules: bool
     hyperparameters: list[Hyperparameters]
     spans: np.ndarray
@@ -148,6 +151,10 @@ class Plan:
         for number, structure in enumerate(self.structure):
             if not _collect(grads[number], structure, gradients):
                 return None
+        for position in self.scalars:
+            # NumPy's reductions give scalars where a 0-d array is due.
+            if isinstance(gradients[position], np.generic):
+                gradients[position] = np.asarray(gradients[position])
         if len(gradients) == 1:
             self.tables[0].places[GRADIENT, 0] = id(gradients[0])
         else:
@@ -203,7 +210,9 @@ def make_plan(groups: list, options: Options, dialect: Dialect, spans: tuple) ->
             table.average,
         )
     structure = [_structure_of(group.tree) for group in groups]
-    return Plan(groups, tables, group_of_table, structure, has_schedules, hyperparameters, spans)
+    states = [state for group in groups for state in group.states]
+    scalars = [number for number, state in enumerate(states) if not state.leaf.shape]
+    return Plan(groups, tables, group_of_table, structure, scalars, has_schedules, hyperparameters, spans)
 
 
 def _suits(groups, options):

@@ -117,6 +117,34 @@ def test_a_single_array(shape):
 
 
 @needs_compiler
+def test_numpys_scalars_stand_for_arrays_without_dimension():
+    params = {"a": np.array(1.0), "b": np.array(2.0, np.float32), "c": np.ones(2)}
+    optimizer, other = NAdam(params), general(NAdam(copy.deepcopy(params)))
+    for _ in range(3):
+        grads = {"a": np.float64(0.3), "b": np.float32(-0.2), "c": np.ones(2)}
+        optimizer.step(grads)
+        other.step(grads)
+        assert steps_by_table(optimizer)
+    assert_same(optimizer, other)
+    with pytest.raises(TypeError, match=r"grads\['b'\] has dtype float64"):
+        optimizer.step(grads | {"b": np.float64(0.1)})
+
+
+@needs_compiler
+def test_tables_that_are_of_no_use_are_prepared_ever_more_rarely(monkeypatch):
+    plans = []
+    make_plan = table.make_plan
+    monkeypatch.setattr(table, "make_plan", lambda *arguments: plans.append(0) or make_plan(*arguments))
+    optimizer = NAdam([np.ones(3), np.ones(3)])
+    for _ in range(100):
+        optimizer.step([None, np.ones(3)])
+    assert len(plans) < 10
+    for _ in range(130):
+        optimizer.step([np.ones(3), np.ones(3)])
+    assert steps_by_table(optimizer)
+
+
+@needs_compiler
 def test_large_arrays_are_shared_among_threads():
     rng = np.random.default_rng(2)
     sizes = [max(jit.PARALLEL_CROSSOVER.values()) + 17, 1, 70_001]
