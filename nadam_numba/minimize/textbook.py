@@ -3,6 +3,7 @@
 The loop is written once: run as it stands for Python objectives, compiled for ``@njit`` objectives.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -75,10 +76,8 @@ class Rule(NamedTuple):
     beta_1: float
     beta_2: float
     epsilon: float
-    momentum_decay: float
     coupled_decay: float
     decoupled_decay: float
-    nesterov: bool
 
 
 class Tests(NamedTuple):
@@ -121,10 +120,8 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
         hyper.beta_1,
         hyper.beta_2,
         hyper.epsilon,
-        hyper.momentum_decay,
         0.0 if is_decoupled else hyper.weight_decay,
         hyper.weight_decay if is_decoupled else 0.0,
-        hyper.nesterov,
     )
     gtol = _default_gtol(x.dtype, objective.has_exact_gradient) if options.gtol is None else options.gtol
     tests = Tests(gtol, options.ftol, options.f_target, options.patience)
@@ -147,7 +144,8 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
             return
         steps = done - int(state.numbers["first_iteration"][0])
         learning_rates = rates(hyper.schedule, range(steps, steps + count))
-        loop(*functions, state, learning_rates, rule, tests, plateau_rule, in_units)
+        weights = _weights_of_steps(hyper, steps, count, float(state.numbers["mu_product"][0]))
+        loop(*functions, state, learning_rates, weights, rule, tests, plateau_rule, in_units)
 
     return state, advance
 
@@ -172,9 +170,10 @@ def _example(amsgrad, has_bounds, has_units):
     """Arguments of `iterate` after those of the objective."""
     vector = np.zeros(1)
     bound = vector if has_bounds else None
-    rule = Rule(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, True)
+    rule = Rule(0.0, 0.0, 0.0, 0.0, 0.0)
     in_units = (vector, vector, vector) if has_units else None
-    return _make_state(vector, vector, amsgrad, bound, bound), vector, rule, Tests(0.0, 0.0, 0.0, 0), None, in_units
+    state, weights = _make_state(vector, vector, amsgrad, bound, bound), np.zeros((1, 4))
+    return state, vector, weights, rule, Tests(0.0, 0.0, 0.0, 0), None, in_units
 
 
 def _default_gtol(dtype, exact_gradient):
@@ -194,7 +193,7 @@ def _numbers_at_start(plateau):
     return numbers
 
 
-def iterate(fun, jac, args, state, learning_rates, rule, tests, plateau_rule, in_units):
+def iterate(fun, jac, args, state, learning_rates, weights, rule, tests, plateau_rule, in_units):
     """Make one step for each of `learning_rates`, or fewer if a test holds; `state` is changed in place.
 
     The names `_evaluate` and `_update` are bound to the objective's way to be evaluated, and to a kernel of `cpu`.
@@ -205,6 +204,8 @@ def iterate(fun, jac, args, state, learning_rates, rule, tests, plateau_rule, in
         Of an `Objective`.
     state : State
     learning_rates : ndarray, shape (k,)
+    weights : ndarray, shape (k, 4)
+        Of these steps, from `_weights_of_steps`.
     rule : Rule
     tests : Tests
     plateau_rule : tuple or None
@@ -213,20 +214,8 @@ def iterate(fun, jac, args, state, learning_rates, rule, tests, plateau_rule, in
         The unit of each variable, and room for x and the gradient in these units. None compiles to nothing.
     """
     record = state.numbers[0]
-    step = int(record["iterations"]) - int(record["first_iteration"])
-    mu_product = float(record["mu_product"])
-    for learning_rate in learning_rates:
-        if plateau_rule is not None:
-            learning_rate = float(record["plateau_rate"])
-        step += 1
-        if rule.nesterov:
-            mu_product, gradient_weight, momentum_weight, second_moment_correction = step_coefficients(
-                step, mu_product, rule.beta_1, rule.beta_2, rule.momentum_decay
-            )
-        else:
-            gradient_weight, momentum_weight, second_moment_correction = adam_coefficients(
-                step, rule.beta_1, rule.beta_2
-            )
+    for k in range(learning_rates.size):
+        learning_rate = float(record["plateau_rate"]) if plateau_rule is not None else learning_rates[k]
         x, gradient = state.x, state.gradient
         if in_units is not None:
             units, x, gradient = in_units
@@ -246,9 +235,9 @@ def iterate(fun, jac, args, state, learning_rates, rule, tests, plateau_rule, in
             rule.beta_1,
             rule.beta_2,
             rule.epsilon,
-            gradient_weight,
-            momentum_weight,
-            second_moment_correction,
+            weights[k, 0],
+            weights[k, 1],
+            weights[k, 2],
             1.0,
             1.0,
             1.0,
@@ -282,9 +271,51 @@ def iterate(fun, jac, args, state, learning_rates, rule, tests, plateau_rule, in
             tests.f_target,
             tests.patience,
         )
+        record["mu_product"] = weights[k, 3]
         if stop != _RUNNING:
             break
-    record["mu_product"] = mu_product
+
+
+def _weights_of_steps(hyper, first, count, mu_product):
+    """What the steps take of their numbers: three powers for each, which cost more than all else of a small step.
+
+    Parameters
+    ----------
+    hyper : Hyperparameters
+    first, count : int
+        The number of steps made before, and that of those asked for.
+    mu_product : float
+        Product of the momentum coefficients so far.
+
+    Returns
+    -------
+    ndarray, shape (count, 4)
+        gradient_weight, momentum_weight and second_moment_correction of `rule.Scalars`, and the product with the step.
+    """
+    settings = hyper.beta_1, hyper.beta_2, hyper.momentum_decay, hyper.nesterov
+    if first + count > _LONGEST_CHUNK:
+        return _fill_weights(np.empty((count, 4)), first, mu_product, *settings)
+    return _first_weights(*settings)[first : first + count]
+
+
+@functools.lru_cache(maxsize=8)
+def _first_weights(*settings):
+    """Those of the first steps, which many runs have in common."""
+    return _fill_weights(np.empty((_LONGEST_CHUNK, 4)), 0, 1.0, *settings)
+
+
+def _fill_weights(weights, first, mu_product, beta_1, beta_2, momentum_decay, nesterov):
+    for k in range(weights.shape[0]):
+        step = first + k + 1
+        if nesterov:
+            mu_product, gradient_weight, momentum_weight, correction = step_coefficients(
+                step, mu_product, beta_1, beta_2, momentum_decay
+            )
+        else:
+            gradient_weight, momentum_weight, correction = adam_coefficients(step, beta_1, beta_2)
+        weights[k, 0], weights[k, 1] = gradient_weight, momentum_weight
+        weights[k, 2], weights[k, 3] = correction, mu_product
+    return weights
 
 
 def _report(value, numbers, plateau_rule):
@@ -354,7 +385,8 @@ def _assess(
         record["best_value"], record["best_norm"] = value, norm
         copy_into(best_x, x)
         copy_into(best_gradient, gradient)
-    recent_values[iterations % recent_values.size] = value
+    if ftol >= 0.0:
+        recent_values[iterations % recent_values.size] = value
 
     stop = _RUNNING
     if has_converged:
@@ -378,5 +410,6 @@ def _is_still(recent_values, best_value, ftol):
 
 
 _is_still = jit.scalar(_is_still)
+_fill_weights = jit.kernel(_fill_weights, cpu, update_rule)
 _assess = jit.kernel(_assess, cpu, bounds)
 _report = jit.kernel(_report)
