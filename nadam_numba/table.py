@@ -21,6 +21,7 @@ from nadam_numba.pointers import ALIGNED, C_CONTIGUOUS, F_CONTIGUOUS, WRITEABLE,
 from nadam_numba.update import LeafState
 
 # Rows of a table's `places`; a column is an array. The addresses of objects: the gradient, the parameter, and one like
+# the parameter when the table was made; the flags that a gradient needs, and its bytes; the addresses of the state.
 GRADIENT, PARAMETER, LIKENESS, LAYOUT, BYTES, FIRST_MOMENT, SECOND_MOMENT, LARGEST_MOMENT, AVERAGE = range(9)
 _STATE_ROWS = {
     "first_moment": FIRST_MOMENT,
