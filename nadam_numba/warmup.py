@@ -139,7 +139,9 @@ def _choices(name, values, allowed):
 def _warm_step(dtype, arguments, threads):
     sizes = (1, max(jit.PARALLEL_CROSSOVER.values())) if threads else (1,)
     for size in sizes:
-        NAdam(np.zeros(size, dtype), **arguments).step(np.ones(size, dtype))
+        optimizer = NAdam([np.zeros(size, dtype), np.zeros(size, dtype)], **arguments)
+        for second in (np.ones(size, dtype), None):  # by table, and the general way
+            optimizer.step([np.ones(size, dtype), second])
 
 
 def _warm_minimize(dtype, fun, jac, has_bounds, options):
