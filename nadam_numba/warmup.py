@@ -71,8 +71,8 @@ def warmup(
 
     Without it, each part is compiled when it is first used. Once in the cache, it serves all later processes: a first
     `NAdam.step` loads it in some milliseconds, and a first `minimize` compiles nothing but the user's function, and
-    loads the rest in 0.03 s, where compiling takes 8 to 12 s (2 cores of an AMD EPYC, 2026-11-21). There, the whole
-    takes a minute, "float64" with "2-point" alone and without `bounds` 12 s; where all is in the cache, some seconds.
+    loads the rest in 0.03 s, where compiling takes 6 to 10 s (2 cores of an AMD EPYC, 2026-11-21). There, the whole
+    takes 35 s, "float64" with "2-point" alone and without `bounds` 10 s; where all is in the cache, some seconds.
 
     Where no folder can be written, and with ``NADAM_NUMBA_CACHE=0``, it serves the present process.
 
