@@ -542,6 +542,7 @@ class NAdam:
             for index, (group, data) in enumerate(zip(self._groups, state_dict["param_groups"], strict=True))
         ]
 
+        self._drop_plan()
         self._iterations, self._micro_steps = counts
         self._options = options
         for group, (overrides, states) in zip(self._groups, loaded, strict=True):
@@ -660,6 +661,7 @@ class NAdam:
     @property
     def states(self) -> list[LeafState]:
         """What is remembered of each array, in order."""
+        self._drop_plan()  # who asks may change it
         return [state for group in self._groups for state in group.states]
 
     def _group(self, name, group):
@@ -684,6 +686,7 @@ class NAdam:
 
     def configure(self, hyperparameters: Hyperparameters, options: Options, dialect: Dialect) -> None:
         """Go on with other settings, which must need the same arrays of state."""
+        self._drop_plan()
         self._options = options
         self._dialect = dialect
         self._set_hyperparameters(hyperparameters)
@@ -692,7 +695,6 @@ class NAdam:
         self._hyperparameters = hyperparameters
         for group in self._groups:
             group.set_defaults(hyperparameters)
-        self._drop_plan()
 
     def checked_gradients(self, grads: ArrayTree) -> list:
         """The gradient of each array, checked: None, its elements, or rows."""
@@ -715,13 +717,34 @@ class NAdam:
         if plan is None and self._unusual_steps & (self._unusual_steps - 1):
             return False
         if plan is None or not plan.is_current():
-            self._drop_plan()
-            plan = self._plan = table.make_plan(self._groups, self._options, self._dialect, self._spans)
-        noted = plan.note(grads if self._has_groups else (grads,)) if plan.tables else None
+            plan = self._make_plan()
+        if not plan.tables or not plan.busy.acquire(blocking=False):
+            return False
+        try:
+            return self._steps_by_plan(plan, grads)
+        finally:
+            plan.busy.release()
+
+    def _make_plan(self):
+        self._drop_plan()
+        kind = type(self)
+        is_plain = kind.advance is NAdam.advance and kind.checked_gradients is NAdam.checked_gradients
+        groups = self._groups if is_plain and self._dialect == NATIVE else []
+        self._plan = table.make_plan(groups, self._options, self._spans)
+        return self._plan
+
+    def _steps_by_plan(self, plan, grads):
+        noted = plan.note(grads if self._has_groups else (grads,))
         if noted is None:
             return False
         if plan.has_schedules:
-            plan.set_rates(self._learning_rates())
+            rates = self._learning_rates()
+            if self._plan is not plan or not plan.is_current():
+                # A schedule has changed the optimizer, and is not to be asked twice.
+                self._drop_plan()
+                self.advance(self.checked_gradients(grads), rates)
+                return True
+            plan.set_rates(rates)
         if self._options.use_ema:
             plan.set_averaging(*self._averaging())
         if not plan.step():
@@ -731,10 +754,9 @@ class NAdam:
 
     def _drop_plan(self):
         """Forget the tables, for something that they rest on changes."""
-        if self._plan is not None:
-            for group in self._groups:
-                group.drop_tables()
-            self._plan = None
+        for group in self._groups:
+            group.drop_tables()
+        self._plan = None
 
     def _accepts(self, gradients):
         """Whether the step is made; FloatingPointError if a gradient is not finite and that is to be told."""
@@ -754,12 +776,12 @@ class NAdam:
 
     def _learning_rates(self):
         """The rate of each group. A function that several groups have is called once, as it may be an iterator's."""
-        rates = {}
-        for group in self._groups:
-            hyper = group.hyperparameters
-            if id(hyper.learning_rate) not in rates:
-                rates[id(hyper.learning_rate)] = rate_at(hyper.schedule, self._iterations)
-        return [rates[id(group.hyperparameters.learning_rate)] for group in self._groups]
+        known, rates = {}, []
+        for hyper in [group.hyperparameters for group in self._groups]:
+            if id(hyper.learning_rate) not in known:
+                known[id(hyper.learning_rate)] = rate_at(hyper.schedule, self._iterations)
+            rates.append(known[id(hyper.learning_rate)])
+        return rates
 
     def _averaging(self):
         """The fields average_momentum and is_overwritten of `rule.Scalars` for the next update."""
@@ -772,6 +794,7 @@ class NAdam:
 
     def advance(self, gradients: list, learning_rates: list[float]) -> None:
         """Make a step, or a micro-step, with checked gradients and a learning rate for each group."""
+        self._drop_plan()
         options = self._options
         is_update = self._completes_update
         averaging = self._averaging()

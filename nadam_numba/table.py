@@ -8,6 +8,7 @@ parameter, is found before anything is updated, and left to the general way, `up
 
 import dataclasses
 import math
+import threading
 import time
 
 import numba
@@ -15,7 +16,6 @@ import numpy as np
 
 from nadam_numba import cpu, jit, pointers, rule
 from nadam_numba.arrays import Leaf
-from nadam_numba.dialects import NATIVE, Dialect
 from nadam_numba.hyperparameters import Hyperparameters, Options
 from nadam_numba.pointers import ALIGNED, C_CONTIGUOUS, F_CONTIGUOUS, WRITEABLE, array_at
 from nadam_numba.update import LeafState
@@ -40,6 +40,8 @@ SETTINGS = np.dtype(
 
 # In a structure, the place of an array.
 _LEAF = object()
+# Classes derived from these may give something else each time they are asked.
+_LISTS = (list, tuple)
 
 # Threads share the work by chunks of an array: at least so many numbers, and about so many chunks.
 _SMALLEST_CHUNK = 4096
@@ -65,7 +67,8 @@ class Table:
     size : int
         Real numbers in all.
     likenesses : list of ndarray
-        Kept for their addresses.
+    arrays : list of dict
+        Those of the states, by name. Both are kept for their addresses.
     arguments : tuple
         Those of the kernel.
     choice : jit.ThreadChoice
@@ -82,11 +85,20 @@ class Table:
     average: np.ndarray | None
     size: int
     likenesses: list[np.ndarray]
+    arrays: list[dict]
     arguments: tuple = ()
     choice: jit.ThreadChoice = dataclasses.field(default_factory=jit.ThreadChoice)
 
     def step(self) -> bool:
         """Step the arrays; False, and nothing is done, if anything unusual is found."""
+        if not self._make_step():
+            return False
+        if self.largest_moment is not None and self.states[0].largest_moment is None:
+            for state, arrays in zip(self.states, self.arrays, strict=True):
+                state.largest_moment = arrays["largest_moment"]
+        return True
+
+    def _make_step(self):
         if not jit.use_threads(self.size):
             return _step_serial(*self.arguments) < 0
         with_threads = self.choice.pick()
@@ -125,6 +137,8 @@ class Plan:
         Those of the groups, from which the tables were made.
     spans : ndarray, shape (2, arrays), int64
         Where the parameters lie, as `arrays.ordered_spans` has it.
+    busy : Lock
+        Held during a step: the tables have room for the gradients of one.
     """
 
     groups: list
@@ -135,19 +149,30 @@ class Plan:
     has_schedules: bool
     hyperparameters: list[Hyperparameters]
     spans: np.ndarray
+    busy: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def is_current(self) -> bool:
-        """Whether no group has got other hyperparameters meanwhile."""
-        # Each step comes this way, and a generator would take three times as long.
-        for number, group in enumerate(self.groups):  # noqa: SIM110
-            if group.hyperparameters is not self.hyperparameters[number]:
+        """Whether the tables serve the groups as they are; other numbers are taken over."""
+        for number, group in enumerate(self.groups):
+            if group.hyperparameters is not self.hyperparameters[number] and not self._renew(number):
                 return False
+        return True
+
+    def _renew(self, number):
+        """Take over the hyperparameters of a group, if that changes nothing but numbers."""
+        new, old = self.groups[number].hyperparameters, self.hyperparameters[number]
+        is_schedule = callable(new.learning_rate) or callable(old.learning_rate)
+        if is_schedule or new.clipnorm is not None or new.amsgrad != old.amsgrad:
+            return False
+        for table in self.groups[number].tables:
+            _set_hyperparameters(table.settings, new, table.states[0].is_decayed)
+        self.hyperparameters[number] = new
         return True
 
     def note(self, grads) -> list | None:
         """Note where the gradients of the groups are; return them, which must live on, or None if one is unusual."""
         gradients = []
-        if not isinstance(grads, (list, tuple)) or len(grads) != len(self.structure):
+        if type(grads) not in _LISTS or len(grads) != len(self.structure):
             return None
         for number, structure in enumerate(self.structure):
             if not _collect(grads[number], structure, gradients):
@@ -185,15 +210,15 @@ class Plan:
         return all(map(Table.step, self.tables))
 
 
-def make_plan(groups: list, options: Options, dialect: Dialect, spans: tuple) -> Plan:
+def make_plan(groups: list, options: Options, spans: tuple) -> Plan:
     """The plan for groups of parameters, whose spans in memory are as `arrays.memory_spans` tells them."""
     tables, group_of_table, position = [], [], 0
     hyperparameters = [group.hyperparameters for group in groups]
-    if dialect == NATIVE and _suits(groups, options):
+    if _suits(groups, options):
         for number, group in enumerate(groups):
-            group.tables = _make_tables(group.states, position, group.hyperparameters, options)
-            tables += group.tables
-            group_of_table += [number] * len(group.tables)
+            its_tables = _make_tables(group.states, position, group.hyperparameters, options)
+            tables += its_tables
+            group_of_table += [number] * len(its_tables)
             position += len(group.states)
         if len(tables) == 1:
             tables[0].positions = None
@@ -213,6 +238,8 @@ def make_plan(groups: list, options: Options, dialect: Dialect, spans: tuple) ->
     structure = [_structure_of(group.tree) for group in groups]
     states = [state for group in groups for state in group.states]
     scalars = [number for number, state in enumerate(states) if not state.leaf.shape]
+    for number, group in enumerate(groups):
+        group.tables = [table for table, owner in zip(tables, group_of_table, strict=True) if owner == number]
     return Plan(groups, tables, group_of_table, structure, scalars, has_schedules, hyperparameters, spans)
 
 
@@ -244,19 +271,19 @@ def _collect(grads, structure, gradients):
     if structure is _LEAF:
         gradients.append(grads)
     elif isinstance(structure, int):
-        if not isinstance(grads, (list, tuple)) or len(grads) != structure:
+        if type(grads) not in _LISTS or len(grads) != structure:
             return False
         gradients += grads
     elif isinstance(structure, tuple):
-        if not isinstance(grads, dict) or len(grads) != len(structure) or not all(map(grads.__contains__, structure)):
+        if type(grads) is not dict or len(grads) != len(structure) or not all(map(grads.__contains__, structure)):
             return False
         gradients += map(grads.__getitem__, structure)
     elif isinstance(structure, list):
-        if not isinstance(grads, (list, tuple)) or len(grads) != len(structure):
+        if type(grads) not in _LISTS or len(grads) != len(structure):
             return False
         return all(_collect(*pair, gradients) for pair in zip(grads, structure, strict=True))
     elif isinstance(structure, dict):
-        if not isinstance(grads, dict) or grads.keys() != structure.keys():
+        if type(grads) is not dict or grads.keys() != structure.keys():
             return False
         return all(_collect(grads[key], entry, gradients) for key, entry in structure.items())
     else:
@@ -268,9 +295,7 @@ def _make_tables(states, first_position, hyper, options):
     """Those of the arrays of a group, whose first one has this position among all of the optimizer's."""
     kinds = {}
     for position, state in enumerate(states, first_position):
-        if hyper.amsgrad and state.largest_moment is None:
-            state.largest_moment = np.zeros_like(state.second_moment)
-        has_largest = state.largest_moment is not None
+        has_largest = hyper.amsgrad or state.largest_moment is not None
         kind = state.leaf.real_dtype, state.is_decayed, has_largest, state.iterations, state.mu_product
         kinds.setdefault(kind, []).append((position, state))
     return [_make_table(*zip(*members, strict=True), hyper, options) for members in kinds.values()]
@@ -279,14 +304,14 @@ def _make_tables(states, first_position, hyper, options):
 def _make_table(positions, states, hyper, options):
     leaves = [state.leaf for state in states]
     likenesses = [leaf.array.view() for leaf in leaves]
+    arrays = [_state_arrays(state, hyper) for state in states]
     places = np.zeros((9, len(states)), np.int64)
-    for column, (state, likeness) in enumerate(zip(states, likenesses, strict=True)):
-        contiguous = F_CONTIGUOUS if state.leaf.order == "F" else C_CONTIGUOUS
-        array = state.leaf.array
-        places[PARAMETER : BYTES + 1, column] = id(array), id(likeness), ALIGNED | contiguous, array.nbytes
+    for column, (leaf, likeness, by_name) in enumerate(zip(leaves, likenesses, arrays, strict=True)):
+        layout = ALIGNED | (F_CONTIGUOUS if leaf.order == "F" else C_CONTIGUOUS)
+        places[PARAMETER : BYTES + 1, column] = id(leaf.array), id(likeness), layout, leaf.array.nbytes
         for name, row in _STATE_ROWS.items():
-            array = getattr(state, name)
-            places[row, column] = 0 if array is None else array.__array_interface__["data"][0]
+            if by_name[name] is not None:
+                places[row, column] = by_name[name].__array_interface__["data"][0]
     size = sum(leaf.size for leaf in leaves)
     like = np.empty(0, leaves[0].real_dtype)
     return Table(
@@ -296,11 +321,20 @@ def _make_table(positions, states, hyper, options):
         _make_chunks([leaf.size for leaf in leaves], max(_SMALLEST_CHUNK, size // _CHUNKS)),
         _make_settings(states[0], hyper, options),
         like,
-        None if states[0].largest_moment is None else like,
-        None if states[0].average is None else like,
+        None if arrays[0]["largest_moment"] is None else like,
+        None if arrays[0]["average"] is None else like,
         size,
         likenesses,
+        arrays,
     )
+
+
+def _state_arrays(state, hyper):
+    """The arrays of a state by name, with the one that amsgrad will need; the state itself gets it with the step."""
+    arrays = {name: getattr(state, name) for name in _STATE_ROWS}
+    if hyper.amsgrad and state.largest_moment is None:
+        arrays["largest_moment"] = np.zeros_like(state.second_moment)
+    return arrays
 
 
 def _make_chunks(sizes, length):
@@ -312,15 +346,19 @@ def _make_chunks(sizes, length):
     return np.array(chunks, np.int64).reshape(-1, 3)
 
 
-def _make_settings(state, hyper, options):
-    settings = np.zeros(1, SETTINGS)
+def _set_hyperparameters(settings, hyper, is_decayed):
     for name in ("beta_1", "beta_2", "epsilon", "momentum_decay", "epsilon_root", "nesterov", "decoupled_weight_decay"):
         settings[name] = getattr(hyper, name)
     settings["learning_rate"] = math.nan if callable(hyper.learning_rate) else hyper.learning_rate
-    settings["weight_decay"] = hyper.weight_decay if state.is_decayed else 0.0
-    settings["gradient_scale"] = 1.0 / (options.loss_scale_factor or 1.0)
+    settings["weight_decay"] = hyper.weight_decay if is_decayed else 0.0
     settings["gradient_limit"] = math.inf if hyper.clipvalue is None else hyper.clipvalue
     settings["gradient_factor"] = -1.0 if hyper.maximize else 1.0
+
+
+def _make_settings(state, hyper, options):
+    settings = np.zeros(1, SETTINGS)
+    _set_hyperparameters(settings, hyper, state.is_decayed)
+    settings["gradient_scale"] = 1.0 / (options.loss_scale_factor or 1.0)
     settings["mu_product"] = state.mu_product
     settings["iterations"] = state.iterations
     return settings

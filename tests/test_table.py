@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 
 import numba
 import numpy as np
@@ -377,6 +378,170 @@ def test_schedules_are_called_once_per_step():
     for grads in ([np.ones((2, 2)), np.ones(2)], [None, np.ones(2)], [np.ones((2, 2)), np.ones(2)]):
         optimizer.step(grads)
     assert calls == [0, 1, 2]
+
+
+def assert_both_ways_agree(make_params, act, **options):
+    """The same numbers by table and the general way, where ``act(optimizer)`` makes the steps."""
+    optimizer, other = NAdam(make_params(), **options), general(NAdam(make_params(), **options))
+    for one in (optimizer, other):
+        act(one)
+    assert_same(optimizer, other)
+    return optimizer
+
+
+class Short(list):
+    def __iter__(self):
+        return iter([self[0]])
+
+
+class Scaled(list):
+    def __getitem__(self, index):
+        return 0.5 * list.__getitem__(self, index)
+
+
+class Popping(dict):
+    def __getitem__(self, key):
+        return 0.5 * dict.__getitem__(self, key)
+
+
+@needs_compiler
+@pytest.mark.parametrize("container", [Short, Scaled])
+def test_lists_that_make_their_entries(container):
+    def act(optimizer):
+        for _ in range(3):
+            optimizer.step(container([np.ones(3), np.full(2, 0.5)]))
+
+    assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act, learning_rate=0.1, epsilon=1.0)
+
+
+@needs_compiler
+def test_dicts_that_make_their_entries():
+    assert_both_ways_agree(
+        lambda: {"a": np.ones(3), "b": np.ones(2)},
+        lambda optimizer: optimizer.step(Popping(a=np.ones(3), b=np.ones(2))),
+        learning_rate=0.1,
+        epsilon=1.0,
+    )
+
+
+@needs_compiler
+def test_arrays_of_a_state_may_be_replaced():
+    def act(optimizer):
+        grads = [np.ones(1 << 17), np.ones(3)]
+        optimizer.step(grads)
+        optimizer.states[0].first_moment = np.full(1 << 17, 7.0)
+        optimizer.states[1].iterations = 9
+        optimizer.step(grads)
+        optimizer.step(grads)
+
+    assert_both_ways_agree(lambda: [np.zeros(1 << 17), np.zeros(3)], act)
+
+
+@needs_compiler
+def test_one_optimizer_in_two_threads_does_no_harm():
+    optimizer = NAdam([np.zeros(60_000), np.zeros(5)])
+
+    def run():
+        for _ in range(300):
+            optimizer.step([np.ones(60_000), np.ones(5)])
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert np.isfinite(optimizer.states[0].leaf.array).all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("change", ["beta_1", "weight_decay", "state"])
+def test_schedules_that_change_the_optimizer(change):
+    def act(optimizer):
+        saved = []
+
+        def rate(step):
+            if change == "beta_1":
+                optimizer.beta_1 = 0.8 + 0.01 * step
+            elif change == "weight_decay":
+                optimizer.param_groups[0]["weight_decay"] = 0.01 * step
+            elif step == 2:
+                optimizer.load_state_dict(saved[0])
+            return 0.1
+
+        saved.append(optimizer.state_dict())
+        optimizer.learning_rate = rate
+        for _ in range(4):
+            optimizer.step([np.ones(3), np.full(2, -0.5)])
+
+    assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act)
+
+
+@needs_compiler
+def test_amsgrad_that_ends():
+    def act(optimizer):
+        optimizer.step([None, np.ones(2)])
+        optimizer.amsgrad = False
+        for k in range(5):
+            optimizer.step([np.full(3, 1 / (k + 1) ** 2), np.full(2, 1 / (k + 1) ** 2)])
+
+    assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act, amsgrad=True, beta_2=0.5, learning_rate=0.1)
+
+
+@needs_compiler
+def test_a_refused_step_makes_no_state():
+    optimizer = NAdam([np.ones(3)], amsgrad=True)
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match="shape"):
+        optimizer.step([np.ones(4)])
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+@needs_compiler
+def test_advance_goes_on_from_tables():
+    def act(optimizer):
+        grads = [np.ones(3), np.ones(2)]
+        optimizer.step(grads)
+        optimizer.advance(optimizer.checked_gradients(grads), [0.1])
+        optimizer.step(grads)
+
+    assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act)
+
+
+@needs_compiler
+def test_numbers_that_change_need_no_new_tables(monkeypatch):
+    plans = []
+    make_plan = table.make_plan
+    monkeypatch.setattr(table, "make_plan", lambda *arguments: plans.append(0) or make_plan(*arguments))
+
+    def act(optimizer):
+        for step in range(9):
+            optimizer.learning_rate = 0.1 / (step + 1)
+            optimizer.param_groups[0]["weight_decay"] = 0.01 * step
+            optimizer.maximize = step > 4
+            optimizer.clipvalue = 0.9
+            optimizer.nesterov = step != 7
+            optimizer.step([np.ones(3), np.full(2, -0.5)])
+
+    optimizer = assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act)
+    assert len(plans) == 1
+    assert optimizer.iterations == 9
+
+
+@needs_compiler
+@pytest.mark.parametrize("method", ["checked_gradients", "advance"])
+def test_methods_of_subclasses_are_called(method):
+    class Counting(NAdam):
+        calls = 0
+
+    def counted(self, *arguments):
+        Counting.calls += 1
+        return getattr(NAdam, method)(self, *arguments)
+
+    setattr(Counting, method, counted)
+    optimizer = Counting([np.ones(3), np.ones(2)])
+    for _ in range(3):
+        optimizer.step([np.ones(3), np.ones(2)])
+    assert Counting.calls == 3
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
