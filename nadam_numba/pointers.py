@@ -9,7 +9,7 @@ import ctypes
 import numpy as np
 from llvmlite import ir
 from numba import carray, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from nadam_numba import jit
 
@@ -25,7 +25,7 @@ _KIND = _HEAD + 8
 
 
 @intrinsic
-def _pointer(typing_context, address):
+def _as_pointer(typing_context, address):
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
 
@@ -43,8 +43,37 @@ def _reader(bits, numba_type):
     return read
 
 
-_int64_at = _reader(64, types.int64)
-_int32_at = _reader(32, types.int32)
+_read_int64, _read_int32 = _reader(64, types.int64), _reader(32, types.int32)
+
+
+# Each once for uncompiled code, by ctypes, and once for compiled code.
+
+
+def _pointer(address):
+    return ctypes.c_void_p(int(address))
+
+
+def _int64_at(address):
+    return ctypes.c_int64.from_address(int(address)).value
+
+
+def _int32_at(address):
+    return ctypes.c_int32.from_address(int(address)).value
+
+
+@overload(_pointer)
+def _compiled_pointer(address):
+    return lambda address: _as_pointer(address)
+
+
+@overload(_int64_at)
+def _compiled_int64_at(address):
+    return lambda address: _read_int64(address)
+
+
+@overload(_int32_at)
+def _compiled_int32_at(address):
+    return lambda address: _read_int32(address)
 
 
 def _array_at(address, size, like):

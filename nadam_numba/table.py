@@ -246,7 +246,7 @@ def make_plan(groups: list, options: Options, spans: tuple) -> Plan:
 def _suits(groups, options):
     """Whether tables can do all that is asked for."""
     is_plain = options.global_clipnorm is None and options.nonfinite == "propagate"
-    if not is_plain or options.gradient_accumulation_steps or not jit.is_compiled(_find):
+    if not is_plain or options.gradient_accumulation_steps:
         return False
     if not pointers.layout_is_known() or any(group.hyperparameters.clipnorm is not None for group in groups):
         return False
@@ -398,14 +398,14 @@ def _overlaps(start, length, spans):
 def _scalars(record):
     """The fields of `rule.Scalars` for the next step; and the product of the momentum coefficients with it."""
     step = record["iterations"] + 1
-    mu_product, beta_1, beta_2 = record["mu_product"], record["beta_1"], record["beta_2"]
+    mu_product, beta_1, beta_2 = float(record["mu_product"]), float(record["beta_1"]), float(record["beta_2"])
     if record["nesterov"]:
         mu_product, gradient_weight, momentum_weight, correction = cpu.step_coefficients(
-            step, mu_product, beta_1, beta_2, record["momentum_decay"]
+            step, mu_product, beta_1, beta_2, float(record["momentum_decay"])
         )
     else:
         gradient_weight, momentum_weight, correction = cpu.adam_coefficients(step, beta_1, beta_2)
-    learning_rate, weight_decay = record["learning_rate"], record["weight_decay"]
+    learning_rate, weight_decay = float(record["learning_rate"]), float(record["weight_decay"])
     coupled_decay, decay = weight_decay, 0.0
     if record["decoupled_weight_decay"]:
         coupled_decay, decay = 0.0, 1.0 - (1.0 - learning_rate * weight_decay)

@@ -7,7 +7,7 @@ import threading
 import numba
 import numpy as np
 import pytest
-from marks import COMPILES, needs_compiler
+from marks import needs_compiler
 
 from nadam_numba import NAdam, jit, pointers, schedules, table
 
@@ -83,7 +83,6 @@ OPTIONS = [
 ]
 
 
-@needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_it_makes_the_steps_of_the_general_way(options, dtype):
@@ -103,7 +102,6 @@ def test_it_makes_the_steps_of_the_general_way(options, dtype):
     assert_same(optimizer, other)
 
 
-@needs_compiler
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 5)])
 def test_a_single_array(shape):
     rng = np.random.default_rng(1)
@@ -117,7 +115,6 @@ def test_a_single_array(shape):
     assert_same(optimizer, other)
 
 
-@needs_compiler
 def test_numpys_scalars_stand_for_arrays_without_dimension():
     params = {"a": np.array(1.0), "b": np.array(2.0, np.float32), "c": np.ones(2)}
     optimizer, other = NAdam(params), general(NAdam(copy.deepcopy(params)))
@@ -131,7 +128,6 @@ def test_numpys_scalars_stand_for_arrays_without_dimension():
         optimizer.step(grads | {"b": np.float64(0.1)})
 
 
-@needs_compiler
 def test_tables_that_are_of_no_use_are_prepared_ever_more_rarely(monkeypatch):
     plans = []
     make_plan = table.make_plan
@@ -170,7 +166,6 @@ def test_large_arrays_are_shared_among_threads():
         assert_same(optimizer, other)
 
 
-@needs_compiler
 def test_groups_with_settings_of_their_own():
     rng = np.random.default_rng(3)
     first, second = [random_array(rng, 4, "float64"), random_array(rng, 3, "float32")], random_array(rng, 2, "float64")
@@ -228,7 +223,6 @@ def unusual_gradients(rng, params):
 KINDS = [name for name, _ in unusual_gradients(np.random.default_rng(0), [np.zeros((6, 4)), np.zeros((4, 3))])]
 
 
-@needs_compiler
 @pytest.mark.parametrize("kind", KINDS)
 def test_unusual_gradients_go_the_general_way(kind):
     rng = np.random.default_rng(4)
@@ -259,7 +253,6 @@ def test_unusual_gradients_go_the_general_way(kind):
         assert_same(optimizer, other)
 
 
-@needs_compiler
 @pytest.mark.parametrize("grads", [None, 3, [], {}, [1, 2, 3], [[]]], ids=str)
 def test_another_structure_is_refused_in_the_same_words(grads):
     params = [np.ones(3), np.ones(2)]
@@ -286,7 +279,6 @@ def resize(array):
     array.resize((100,), refcheck=False)
 
 
-@needs_compiler
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("change", [reshape, freeze, resize])
 @pytest.mark.parametrize("earlier_steps", [0, 2])
@@ -304,7 +296,6 @@ def test_a_parameter_that_changed_is_an_error(change, earlier_steps):
     np.testing.assert_equal(optimizer.state_dict(), before[1])
 
 
-@needs_compiler
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
 def test_copies_go_on_by_themselves(twin):
     rng = np.random.default_rng(5)
@@ -326,7 +317,6 @@ def test_copies_go_on_by_themselves(twin):
     np.testing.assert_equal(copied.state_dict()["param_groups"], optimizer.state_dict()["param_groups"])
 
 
-@needs_compiler
 def test_a_loaded_state_is_taken_up():
     rng = np.random.default_rng(6)
     params = [random_array(rng, 5, "float64") for _ in range(3)]
@@ -346,7 +336,6 @@ def test_a_loaded_state_is_taken_up():
     assert steps_by_table(optimizer)
 
 
-@needs_compiler
 def test_an_exception_in_a_schedule_leaves_everything_as_it_was():
     def schedule(step):
         if step == 2:
@@ -365,7 +354,6 @@ def test_an_exception_in_a_schedule_leaves_everything_as_it_was():
     np.testing.assert_equal(params, before[0])
 
 
-@needs_compiler
 def test_schedules_are_called_once_per_step():
     calls = []
 
@@ -404,7 +392,6 @@ class Popping(dict):
         return 0.5 * dict.__getitem__(self, key)
 
 
-@needs_compiler
 @pytest.mark.parametrize("container", [Short, Scaled])
 def test_lists_that_make_their_entries(container):
     def act(optimizer):
@@ -414,7 +401,6 @@ def test_lists_that_make_their_entries(container):
     assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act, learning_rate=0.1, epsilon=1.0)
 
 
-@needs_compiler
 def test_dicts_that_make_their_entries():
     assert_both_ways_agree(
         lambda: {"a": np.ones(3), "b": np.ones(2)},
@@ -453,7 +439,6 @@ def test_one_optimizer_in_two_threads_does_no_harm():
     assert np.isfinite(optimizer.states[0].leaf.array).all()
 
 
-@needs_compiler
 @pytest.mark.parametrize("change", ["beta_1", "weight_decay", "state"])
 def test_schedules_that_change_the_optimizer(change):
     def act(optimizer):
@@ -476,7 +461,6 @@ def test_schedules_that_change_the_optimizer(change):
     assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act)
 
 
-@needs_compiler
 def test_amsgrad_that_ends():
     def act(optimizer):
         optimizer.step([None, np.ones(2)])
@@ -487,7 +471,6 @@ def test_amsgrad_that_ends():
     assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act, amsgrad=True, beta_2=0.5, learning_rate=0.1)
 
 
-@needs_compiler
 def test_a_refused_step_makes_no_state():
     optimizer = NAdam([np.ones(3)], amsgrad=True)
     before = optimizer.state_dict()
@@ -496,7 +479,6 @@ def test_a_refused_step_makes_no_state():
     np.testing.assert_equal(optimizer.state_dict(), before)
 
 
-@needs_compiler
 def test_advance_goes_on_from_tables():
     def act(optimizer):
         grads = [np.ones(3), np.ones(2)]
@@ -507,7 +489,6 @@ def test_advance_goes_on_from_tables():
     assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act)
 
 
-@needs_compiler
 def test_numbers_that_change_need_no_new_tables(monkeypatch):
     plans = []
     make_plan = table.make_plan
@@ -527,7 +508,6 @@ def test_numbers_that_change_need_no_new_tables(monkeypatch):
     assert optimizer.iterations == 9
 
 
-@needs_compiler
 @pytest.mark.parametrize("method", ["checked_gradients", "advance"])
 def test_methods_of_subclasses_are_called(method):
     class Counting(NAdam):
@@ -563,8 +543,7 @@ def test_gradients_are_written_in_place(dtype):
             target[...] = gradient
         optimizer.step()
         other.step(grads)
-        if COMPILES:
-            assert steps_by_table(optimizer)
+        assert steps_by_table(optimizer)
     assert_same(optimizer, other)
     twin = copy.deepcopy(optimizer)
     with pytest.raises(TypeError, match="gradients"):
@@ -597,7 +576,6 @@ def test_parameters_that_are_not_contiguous_go_the_general_way():
     assert not steps_by_table(optimizer)
 
 
-@needs_compiler
 def test_memory_of_no_parameter_is_read_for_a_gradient_that_is_gone():
     # The address of a gradient's object is not used again: each step notes it anew.
     param = np.zeros(1000)
@@ -611,7 +589,6 @@ def test_the_layout_of_arrays_is_known():
     assert pointers.layout_is_known()
 
 
-@needs_compiler
 def test_flags_and_shapes_are_read():
     array = np.asfortranarray(np.ones((2, 3)))
     assert pointers.flags_of(id(array)) == array.flags.num
@@ -633,10 +610,3 @@ def test_chunks_cover_every_number_once():
         for column, start, length in table._make_chunks(sizes, 4096):
             seen[column][start : start + length] += 1
         assert all((count == 1).all() for count in seen)
-
-
-@pytest.mark.skipif(COMPILES, reason="for the uncompiled run")
-def test_uncompiled_steps_go_the_general_way():
-    optimizer = NAdam(np.ones(3))
-    optimizer.step(np.ones(3))
-    assert not steps_by_table(optimizer)
