@@ -45,6 +45,8 @@ _LISTS = (list, tuple)
 
 # Threads share the work by chunks of an array: at least so many numbers, and about so many chunks.
 _SMALLEST_CHUNK = 4096
+# The mean size of arrays from which amsgrad goes the general way: in the loop over chunks LLVM does not vectorise it.
+_LARGEST_WITH_AMSGRAD = 2048
 _CHUNKS = 256
 
 
@@ -250,7 +252,13 @@ def _suits(groups, options):
         return False
     if not pointers.layout_is_known() or any(group.hyperparameters.clipnorm is not None for group in groups):
         return False
-    leaves = [state.leaf for group in groups for state in group.states]
+    states = [state for group in groups for state in group.states]
+    leaves = [state.leaf for state in states]
+    has_largest = any(group.hyperparameters.amsgrad for group in groups) or any(
+        state.largest_moment is not None for state in states
+    )
+    if has_largest and sum(leaf.size for leaf in leaves) > _LARGEST_WITH_AMSGRAD * len(leaves):
+        return False
     return all(
         leaf.array.flags.forc and leaf.array.shape == leaf.shape and type(leaf.array) is np.ndarray for leaf in leaves
     )

@@ -141,6 +141,19 @@ def test_tables_that_are_of_no_use_are_prepared_ever_more_rarely(monkeypatch):
     assert steps_by_table(optimizer)
 
 
+@pytest.mark.parametrize(("size", "is_by_table"), [(1000, True), (5000, False)])
+def test_amsgrad_of_larger_arrays_goes_the_general_way(size, is_by_table):
+    rng = np.random.default_rng(8)
+    params = [random_array(rng, size, "float32"), random_array(rng, size, "float32")]
+    optimizer, other = NAdam(params, amsgrad=True), general(NAdam(copy.deepcopy(params), amsgrad=True))
+    for _ in range(3):
+        grads = like(rng, params)
+        optimizer.step(grads)
+        other.step(grads)
+    assert steps_by_table(optimizer) is is_by_table
+    assert_same(optimizer, other)
+
+
 @needs_compiler
 def test_large_arrays_are_shared_among_threads():
     rng = np.random.default_rng(2)
