@@ -66,6 +66,7 @@ class State(NamedTuple):
     second_moment: np.ndarray
     largest_moment: np.ndarray | None
     recent_values: np.ndarray
+    last_x: np.ndarray  # where the objective was evaluated last
     lower: np.ndarray | None
     upper: np.ndarray | None
 
@@ -125,7 +126,7 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
     )
     gtol = _default_gtol(x.dtype, objective.has_exact_gradient) if options.gtol is None else options.gtol
     tests = Tests(gtol, options.ftol, options.f_target, options.patience)
-    _assess(*_assessed(state), value, has_gradient, np.nan, *tests)
+    _assess(*_assessed(state), value, has_gradient, True, np.nan, *tests)
     if state.numbers["stop"][0] == _NONFINITE:
         state.numbers["best_value"] = value
     in_units = None if units is None else (units, np.empty_like(x), np.empty_like(x))
@@ -161,6 +162,7 @@ def _make_state(x, gradient, amsgrad, lower, upper, plateau=None):
         second_moment=np.zeros_like(x),
         largest_moment=np.zeros_like(x) if amsgrad else None,
         recent_values=np.empty(_STILL_ITERATIONS + 1),
+        last_x=x.copy(),
         lower=lower,
         upper=upper,
     )
@@ -251,7 +253,11 @@ def iterate(fun, jac, args, state, learning_rates, weights, rule, tests, plateau
             for i in range(x.size):
                 state.x[i] = x[i] * units[i]
         clip(state.x, state.lower, state.upper)
-        value, has_gradient = _evaluate(fun, jac, args, state.x, state.gradient, np.inf)
+        # At a rate that vanishes, or in a corner of the bounds, a step may lead nowhere.
+        has_moved = _moves(state.x, state.last_x)
+        value, has_gradient = float(record["value"]), True
+        if has_moved:
+            value, has_gradient = _evaluate(fun, jac, args, state.x, state.gradient, np.inf)
         if plateau_rule is not None:
             _report(value, state.numbers, plateau_rule)
         stop = _assess(
@@ -265,6 +271,7 @@ def iterate(fun, jac, args, state, learning_rates, weights, rule, tests, plateau
             state.upper,
             value,
             has_gradient,
+            has_moved,
             learning_rate,
             tests.gtol,
             tests.ftol,
@@ -318,6 +325,15 @@ def _fill_weights(weights, first, mu_product, beta_1, beta_2, momentum_decay, ne
     return weights
 
 
+def _moves(x, last):
+    """Whether a point is another one than the last, which is then overwritten by it."""
+    differing = 0
+    for i in range(x.size):
+        differing += x[i] != last[i]
+        last[i] = x[i]
+    return differing > 0
+
+
 def _report(value, numbers, plateau_rule):
     """Tell the value to a `reduce_on_plateau`, whose state stands among the numbers."""
     record = numbers[0]
@@ -350,6 +366,7 @@ def _assess(
     upper,
     value,
     has_gradient,
+    is_evaluated,
     learning_rate,
     gtol,
     ftol,
@@ -368,8 +385,8 @@ def _assess(
     iterations = int(record["iterations"]) + 1
     best_value, best_norm = float(record["best_value"]), float(record["best_norm"])
     record["iterations"] = iterations
-    record["values"] += 1
-    record["gradients"] += int(has_gradient)
+    record["values"] += int(is_evaluated)
+    record["gradients"] += int(has_gradient and is_evaluated)
     record["value"], record["norm"], record["learning_rate"] = value, norm, learning_rate
     if not (np.isfinite(value) and np.isfinite(norm)):
         record["stop"] = _NONFINITE
@@ -410,6 +427,7 @@ def _is_still(recent_values, best_value, ftol):
 
 
 _is_still = jit.scalar(_is_still)
+_moves = jit.kernel(_moves)
 _fill_weights = jit.kernel(_fill_weights, cpu, update_rule)
 _assess = jit.kernel(_assess, cpu, bounds)
 _report = jit.kernel(_report)
