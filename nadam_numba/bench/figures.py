@@ -34,18 +34,14 @@ def draw(results, folder):
         import matplotlib
     except ImportError as error:
         raise ImportError("figures need matplotlib: pip install 'nadam_numba[plot]'") from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     paths = []
-    with pyplot.rc_context(_SETTINGS):
+    with matplotlib.rc_context(_SETTINGS):
         for group in GROUPS:
             cases = [case for case in results["cases"] if case["group"] == group]
             if cases:
-                figure = (_sizes if group == "sizes" else _ratios)(cases, GROUPS[group], pyplot)
+                figure = (_sizes if group == "sizes" else _ratios)(cases, GROUPS[group])
                 paths.append(folder / f"{group}.svg")
                 figure.savefig(paths[-1], metadata={"Date": None})
-                pyplot.close(figure)
     return paths
 
 
@@ -60,12 +56,18 @@ def _names(cases):
     return list(dict.fromkeys(contender["name"] for case in cases for contender in case["contenders"]))
 
 
-def _sizes(cases, title, pyplot):
+def _figure(width, height):
+    """Made without pyplot, which keeps figures, and a backend, for the whole process."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _sizes(cases, title):
     """Time per element by size, a panel for each dtype."""
     dtypes = list(dict.fromkeys(case["dtype"] for case in cases))
-    figure, axes = pyplot.subplots(
-        1, len(dtypes), figsize=(5.5 * len(dtypes), 6), sharey=True, squeeze=False, layout="constrained"
-    )
+    figure = _figure(5.5 * len(dtypes), 6)
+    axes = figure.subplots(1, len(dtypes), sharey=True, squeeze=False)
     for axis, dtype in zip(axes[0], dtypes, strict=True):
         for name in _names(cases):
             points = [
@@ -82,9 +84,10 @@ def _sizes(cases, title, pyplot):
     return _finish(figure, axes[0], title)
 
 
-def _ratios(cases, title, pyplot):
+def _ratios(cases, title):
     """Times divided by ours, with the quartiles of the rounds, a line for each case."""
-    figure, axis = pyplot.subplots(figsize=(9, 2.2 + 0.45 * len(cases)), layout="constrained")
+    figure = _figure(9, 2.2 + 0.45 * len(cases))
+    axis = figure.subplots()
     names = _names(cases)
     for place, name in enumerate(names):
         rows = [
