@@ -12,7 +12,7 @@ from marks import needs_compiler
 from numba import njit
 from scipy.optimize._numdiff import approx_derivative
 
-from nadam_numba import jit
+from nadam_numba import jit, minimize
 from nadam_numba.minimize import objective as objective_module
 from nadam_numba.minimize.differences import DifferencesInThreads
 from nadam_numba.minimize.objective import make_objective, with_threads_if_slow
@@ -426,3 +426,13 @@ def test_partial_functions_are_objectives():
     np.testing.assert_array_equal(
         gradients(objective, START)[0], gradients(make_objective(smooth, None, (2.0,), START), START)[0]
     )
+
+
+@pytest.mark.parametrize("x0", [1.0, np.nextafter(1.0, 2.0)])
+def test_central_differences_between_bounds_without_a_number_between(x0):
+    bounds = [(1.0, np.nextafter(1.0, 2.0))]
+    results = [
+        minimize(lambda x: 4.0 * x[0], [x0], jac=scheme, bounds=bounds, options={"maxiter": 0})
+        for scheme in ("2-point", "3-point")
+    ]
+    assert [result.jac.tolist() for result in results] == [[4.0], [4.0]]

@@ -165,7 +165,9 @@ def _central_quotients(gradient, x, points, values, value, is_one_sided, free):
         first, second = float(values[0, i]), float(values[1, i])
         if is_one_sided[i]:
             step = 1.0 * float(points[1, i]) - 1.0 * float(x[i])
-            gradient[i] = (-3.0 * value + 4.0 * first - second) / step
+            # Between bounds that no number lies between, the nearer point is one of the others.
+            is_between = points[0, i] != x[i] and points[0, i] != points[1, i]
+            gradient[i] = (-3.0 * value + 4.0 * first - second if is_between else second - value) / step
         else:
             step = 1.0 * float(points[1, i]) - 1.0 * float(points[0, i])
             gradient[i] = (second - first) / step
