@@ -63,7 +63,7 @@ def driver(function, parallel=False, **bound):
     return numba.njit(parallel=True)(copy) if parallel else numba.njit(copy)
 
 
-def address_driver(function, arguments, *source_modules, **bound):
+def address_driver(function, arguments, *source_modules, nogil=False, **bound):
     """Compile a loop once for all functions of the user's that have the same types, and cache it on disk.
 
     It takes their addresses, which costs some nanoseconds a call and spares compiling it for each of them. Numba would
@@ -74,6 +74,8 @@ def address_driver(function, arguments, *source_modules, **bound):
     function : function
     arguments : tuple of numba.types.Type
         Those of its arguments, with `numba.types.int64` for an address.
+    nogil : bool
+        Let other threads of Python run meanwhile.
     *source_modules, **bound
         As in `kernel`; the functions of `bound` may call the user's, which they find with `function_at`. Their
         qualified names must tell all that makes them different.
@@ -81,7 +83,7 @@ def address_driver(function, arguments, *source_modules, **bound):
     # What a signature is filed under does not tell which functions are bound; several of them may have one name.
     names = " ".join(callee.__qualname__ for callee in bound.values())
     variant = "address", hashlib.sha256(names.encode()).hexdigest()[:16]
-    dispatcher = _compiled_on_disk(bind(function, **bound), variant, source_modules)
+    dispatcher = _compiled_on_disk(bind(function, **bound), variant, source_modules, nogil=nogil)
     dispatcher.compile(arguments)
     dispatcher.disable_compile()
     return dispatcher
@@ -245,7 +247,7 @@ def _was_forked():
     return bool(flags & 0x40)  # PF_FORKNOEXEC
 
 
-def _threads_have_started():
+def threads_have_started():
     try:
         return bool(numba.threading_layer())
     except ValueError:
@@ -255,7 +257,7 @@ def _threads_have_started():
 # A process forked after GNU OpenMP has run is killed at its first parallel loop: one that is forked later than this
 # import has another number, and one that was forked before may have taken over threads that its parent started.
 _process = os.getpid()
-_forked_with_threads = _was_forked() and _threads_have_started()
+_forked_with_threads = _was_forked() and threads_have_started()
 
 
 def _safe_threading_layer():

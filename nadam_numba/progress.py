@@ -35,6 +35,37 @@ def progress_bar(description):
         yield show
 
 
+@contextlib.contextmanager
+def rows_bar(description, count):
+    """Show how many of the rows of a batch are done.
+
+    Parameters
+    ----------
+    description : str
+    count : int
+
+    Yields
+    ------
+    function
+        ``show(done)`` moves the bar to a number of rows.
+
+    Raises
+    ------
+    ImportError
+        If tqdm is not installed.
+    """
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install 'nadam_numba[progress]'") from error
+    with tqdm(desc=description, total=count, unit=" rows") as bar:
+
+        def show(done):
+            bar.update(done - bar.n)
+
+        yield show
+
+
 def bar_over(items):
     """Iterate over a list behind a bar; without one where tqdm is not installed."""
     try:

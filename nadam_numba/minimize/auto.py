@@ -58,7 +58,7 @@ _LARGEST_SHARE = 0.5
 # A start counts for 0 if it is less than this times the largest one: it tells no scale.
 _RELATIVE_ZERO = 1e-16
 # A few more secant pairs than there are variables tell all there is to tell of a curvature.
-_SPARE_PAIRS = 2
+SPARE_PAIRS = 2
 # The slope that a line search may leave, with secant pairs and without.
 _SLOPE_LEFT, _SLOPE_LEFT_BY_MOMENTUM = 0.9, 0.1
 # Values that differ by less, in units of the square root of eps, are told apart by their slopes.
@@ -82,7 +82,7 @@ _PATIENCE, _EVALUATION_LIMIT, _UNBOUNDED = Stop.PATIENCE.code, Stop.EVALUATION_L
 _PRECISION, _PRECISION_LOSS, _NONFINITE = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.NONFINITE.code
 
 # What the loop is made of, beside this file; and the way to evaluate an objective, which is bound to it.
-_SOURCES = auto_state, bounds, cpu, differences, line_search, objective, result, returned, scaling, secants
+SOURCES = auto_state, bounds, cpu, differences, line_search, objective, result, returned, scaling, secants
 _evaluate = None
 
 
@@ -117,7 +117,7 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
     advance : function
         As `run` calls it.
     """
-    state = make_state(x, gradient, min(options.memory, x.size + _SPARE_PAIRS))
+    state = make_state(x, gradient, min(options.memory, x.size + SPARE_PAIRS))
     tests = Tests(
         options.gtol,
         options.ftol,
@@ -127,9 +127,9 @@ def prepare(objective, options, x, value, gradient, has_gradient, lower, upper):
         objective.values_per_gradient,
     )
     arrays = state.vectors, state.pairs, state.numbers
-    _start(*arrays, lower, upper, value, has_gradient, tests)
+    open_run(*arrays, lower, upper, value, has_gradient, tests)
     variant = (lower is not None,)
-    loop, functions = loop_for(iterate, objective, x, _example, variant, _SOURCES)
+    loop, functions = loop_for(iterate, objective, x, _example, variant, SOURCES)
 
     def advance(iterations, evaluations):
         loop(*functions, *arrays, lower, upper, tests, iterations, evaluations)
@@ -151,9 +151,14 @@ def default_gtol(objective, x, gradient, lower, upper):
 
     Relative to the first gradient, so that an objective in small units is minimised, too.
     """
-    exponent = _GTOL_EXPONENT if objective.has_exact_gradient else _GTOL_EXPONENT_OF_DIFFERENCES
     norm = projected_norm(x, gradient, lower, upper)
-    return np.finfo(x.dtype).eps ** exponent * min(1.0, norm) if np.isfinite(norm) else 0.0
+    return gtol_factor(objective, x) * min(1.0, norm) if np.isfinite(norm) else 0.0
+
+
+def gtol_factor(objective, x):
+    """The default of gtol, relative to the first gradient, of the precision of `x`."""
+    exponent = _GTOL_EXPONENT if objective.has_exact_gradient else _GTOL_EXPONENT_OF_DIFFERENCES
+    return np.finfo(x.dtype).eps ** exponent
 
 
 def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterations, evaluations):
@@ -183,7 +188,7 @@ def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterat
             _accept(vectors, pairs, numbers, tests)
 
 
-def _start(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
+def _open_run(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
     """Take the start for the first iterate, and see whether there is anything to do."""
     record = numbers[0]
     norm = projected_norm(vectors[X], vectors[GRADIENT], lower, upper) if has_gradient else np.nan
@@ -458,7 +463,7 @@ _slope_at_trial = jit.scalar(_slope_at_trial)
 _place_trial = jit.scalar(_place_trial)
 _aim = jit.scalar(_aim)
 _set_first_steps = jit.scalar(_set_first_steps)
-_start = jit.kernel(_start, *_SOURCES)
-_propose = jit.kernel(_propose, *_SOURCES)
-_digest = jit.kernel(_digest, *_SOURCES)
-_accept = jit.kernel(_accept, *_SOURCES)
+open_run = jit.kernel(_open_run, *SOURCES)
+_propose = jit.kernel(_propose, *SOURCES)
+_digest = jit.kernel(_digest, *SOURCES)
+_accept = jit.kernel(_accept, *SOURCES)

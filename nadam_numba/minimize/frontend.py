@@ -242,13 +242,39 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
     options = make_options(switches, options, tol)
     callback = make_callback(callback)
     args = args if isinstance(args, tuple) else (args,)
-    x = _start_vector(x0)
+    x = start_vector(x0)
     lower, upper = make_bounds(bounds, x)
     if lower is not None:
         clip(x, lower, upper)
+    bar = progress_bar(method) if progress else contextlib.nullcontext()
+    deadline = begin + options.max_time
+    return run_from(x, fun, jac, args, switches, options, lower, upper, deadline, callback=callback, bar=bar)
+
+
+def run_from(x, fun, jac, args, switches, options, lower, upper, deadline, *, callback=None, bar=None, warn=warn_user):
+    """The result of the run that starts at a point, all arguments checked.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n,)
+        Within the bounds.
+    fun, jac, args
+        Of `minimize`.
+    switches : Method
+    options : Options
+    lower, upper : ndarray, shape (n,), or None
+    deadline : float
+        Value of `time.perf_counter` at which the time is over.
+    callback : callable, optional
+        From `make_callback`.
+    bar : context manager, optional
+        Yields what shows the progress, or None.
+    warn : callable
+        Told what is wrong with the objective.
+    """
     objective = make_objective(
         fun,
-        options.finite_diff if _is_false(jac) else jac,
+        gradient_kind(jac, options),
         args,
         x,
         lower=lower,
@@ -259,13 +285,18 @@ def _minimize(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol,
     with contextlib.closing(objective):
         if lower is not None and x.size and is_point(lower, upper):
             return _run_fixed(objective, options, x)
-        with progress_bar(method) if progress else contextlib.nullcontext() as show:
-            result = _run(objective, switches, options, x, lower, upper, callback, show, begin + options.max_time)
+        with bar or contextlib.nullcontext() as show:
+            result = _run(objective, switches, options, x, lower, upper, callback, show, deadline, warn)
     if lower is not None and not objective.has_exact_gradient:
         result.jac[lower == upper] = np.nan
     if options.disp:
         _print(result)
     return result
+
+
+def gradient_kind(jac, options):
+    """What `make_objective` takes for `jac`: where that is nothing, the option."""
+    return options.finite_diff if _is_false(jac) else jac
 
 
 def _run_fixed(objective, options, x):
@@ -281,7 +312,7 @@ def _run_fixed(objective, options, x):
     return result
 
 
-def _run(objective, switches, options, x, lower, upper, callback, show, deadline):
+def _run(objective, switches, options, x, lower, upper, callback, show, deadline, warn):
     """The result of the run that starts at `x`."""
     gradient = np.full_like(x, np.nan)
     # No gradient is begun that could not be ended.
@@ -317,7 +348,7 @@ def _run(objective, switches, options, x, lower, upper, callback, show, deadline
     longest_chunk = 1 if objective.compiled is None and deadline < np.inf else None
     stop = solve(state, advance, options.maxiter, deadline, observers, chunk, longest_chunk)
     if is_auto and stop is Stop.PRECISION_LOSS:
-        state, stop = rough.go_on(objective, switches, options, state, lower, upper, deadline, observers)
+        state, stop = rough.go_on(objective, switches, options, state, lower, upper, deadline, observers, warn)
 
     result = make_result(state, stop, objective.values_per_gradient)
     if options.polish:
@@ -333,7 +364,7 @@ def _evaluate(objective, x, gradient, limit):
     return objective.evaluate(objective.fun, objective.jac, objective.args, x, gradient, limit)
 
 
-def _start_vector(x0):
+def start_vector(x0):
     """A contiguous copy of `x0` to iterate on, of dtype float32 or float64."""
     x = np.atleast_1d(np.asarray(x0))
     if x.ndim != 1:

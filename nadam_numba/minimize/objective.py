@@ -235,7 +235,7 @@ def is_readable(objective, x):
     """
     _, fun, jac, args = objective.compiled
     if objective.evaluate is evaluate_pair:
-        return _returns(_compiles_pair, fun, x, *args)
+        return _returns(compiles_pair, fun, x, *args)
     if objective.evaluate is evaluate_in_place:
         return _returns(compiles_value, fun, x, x, *args)
     if objective.evaluate is evaluate_separately:
@@ -251,7 +251,8 @@ def _returns(is_kind, function, *arguments):
     return overload is None or is_kind(overload.signature.return_type)
 
 
-def _compiles_pair(returned):
+def compiles_pair(returned):
+    """Whether compiled code can read a value and a gradient from a type of Numba."""
     if isinstance(returned, numba.types.BaseTuple):
         return len(returned) > 1 and compiles_value(returned[0]) and compiles_gradient(returned[1])
     entry = getattr(returned, "dtype", None)
@@ -355,9 +356,18 @@ _COMPILED = {
 }
 
 
-def _compiled_at_addresses(function):
-    fun_type, jac_type = _FUNCTION_TYPES[function]
+@functools.cache
+def evaluate_at_addresses(function, fun_type, jac_type):
+    """Compile a way to evaluate objectives for functions that are given by their addresses.
 
+    Parameters
+    ----------
+    function : function
+        One of the above.
+    fun_type : numba.types.FunctionType
+    jac_type : numba.types.FunctionType or None
+        None for a `jac` that is no function.
+    """
     # Apart from that of `_COMPILED`: once compiled for functions by their types, it takes any function for such.
     evaluate = jit.driver(function)
     fun_at = jit.function_at(fun_type)
@@ -366,11 +376,13 @@ def _compiled_at_addresses(function):
     def evaluate_at(fun, jac, args, x, gradient, limit):
         return evaluate(fun_at(fun), jac_at(jac), args, x, gradient, limit)
 
-    evaluate_at.__name__ = evaluate_at.__qualname__ = f"{function.__name__}_at"
+    evaluate_at.__name__ = f"{function.__name__}_at"
+    # By which `jit.address_driver` tells them apart.
+    evaluate_at.__qualname__ = f"{evaluate_at.__name__} {fun_type} {jac_type}"
     return jit.driver(evaluate_at)
 
 
-_AT_ADDRESSES = {function: _compiled_at_addresses(function) for function in _FUNCTION_TYPES}
+_AT_ADDRESSES = {function: evaluate_at_addresses(function, *types) for function, types in _FUNCTION_TYPES.items()}
 
 
 # What Python calls. Bound by functools.partial, which processes can be sent where the user's function can.

@@ -32,6 +32,7 @@ class Stop(enum.Enum):
     UNBOUNDED = 4, "The objective is unbounded below."
     TIME_LIMIT = 5, "Maximum time has been exceeded."
     PATIENCE = 6, "No improvement in the last `patience` iterations."
+    RAISED = 7, "The objective raised an exception."
     INTERRUPTED = 98, "Interrupted from the keyboard."
     CALLBACK = 99, "`callback` raised `StopIteration`."
 

@@ -40,7 +40,7 @@ class Diagnosis(NamedTuple):
     is_complete: bool  # False where `maxfev` has left no room
 
 
-def go_on(objective, switches, options, state, lower, upper, deadline, observers):
+def go_on(objective, switches, options, state, lower, upper, deadline, observers, warn=warn_user):
     """Find out why a line search of `auto` has found nothing, and go on by the textbook method if that can help.
 
     Parameters
@@ -53,6 +53,8 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
     lower, upper : ndarray, shape (n,), or None
     deadline, observers
         Of `run.solve`.
+    warn : callable
+        Told what is wrong with the objective, and that this is a RuntimeWarning.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
         # Differences are not exact enough to tell more, nor to go on with.
         return state, Stop.PRECISION_LOSS
     if not (diagnosis.holds_ahead or diagnosis.holds_behind):
-        warn_user(
+        warn(
             "The objective does not change as its gradient says, at any distance from where the run has stopped: check "
             "the gradient, for instance with scipy.optimize.check_grad.",
             RuntimeWarning,
@@ -88,7 +90,7 @@ def go_on(objective, switches, options, state, lower, upper, deadline, observers
         if diagnosis.noise
         else "does not fall where its gradient points (it has kinks, or noise)"
     )
-    warn_user(
+    warn(
         f"The objective {reason}: line searches are of no use. The run goes on at a learning rate that falls to 0; "
         "give the option `learning_rate` a number or a schedule to choose it yourself.",
         RuntimeWarning,

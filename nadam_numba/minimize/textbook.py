@@ -43,7 +43,7 @@ _RUNNING, _NONFINITE = Stop.RUNNING.code, Stop.NONFINITE.code
 _GRADIENT, _TARGET, _FTOL, _PATIENCE = Stop.GRADIENT.code, Stop.TARGET.code, Stop.FTOL.code, Stop.PATIENCE.code
 
 # What the loop is made of, beside this file; and what is bound to it.
-_SOURCES = bounds, cpu, differences, objective, result, returned, update_rule
+SOURCES = bounds, cpu, differences, objective, result, returned, update_rule
 _evaluate = _update = None
 
 # The scalars of an update after the weight decay.
@@ -113,27 +113,17 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
     advance : function
         As `run` calls it.
     """
-    plateau = hyper.learning_rate if isinstance(hyper.learning_rate, reduce_on_plateau) else None
-    plateau_rule = None if plateau is None else plateau.rule
-    state = _make_state(x, gradient, hyper.amsgrad, lower, upper, plateau)
-    is_decoupled = hyper.decoupled_weight_decay
-    rule = Rule(
-        hyper.beta_1,
-        hyper.beta_2,
-        hyper.epsilon,
-        0.0 if is_decoupled else hyper.weight_decay,
-        hyper.weight_decay if is_decoupled else 0.0,
-    )
-    gtol = _default_gtol(x.dtype, objective.has_exact_gradient) if options.gtol is None else options.gtol
+    state, rule, plateau_rule = open_state(hyper, x, gradient, lower, upper)
+    gtol = default_gtol(x.dtype, objective.has_exact_gradient) if options.gtol is None else options.gtol
     tests = Tests(gtol, options.ftol, options.f_target, options.patience)
-    _assess(*_assessed(state), value, has_gradient, True, np.nan, *tests)
+    assess(*_assessed(state), value, has_gradient, True, np.nan, *tests)
     if state.numbers["stop"][0] == _NONFINITE:
         state.numbers["best_value"] = value
     in_units = None if units is None else (units, np.empty_like(x), np.empty_like(x))
 
-    variant = None if plateau else (hyper.amsgrad, lower is not None, units is not None)
+    variant = None if plateau_rule else (hyper.amsgrad, lower is not None, units is not None)
     update = cpu.update_for(x.size)
-    loop, functions = loop_for(iterate, objective, x, _example, variant, _SOURCES, _update=update)
+    loop, functions = loop_for(iterate, objective, x, _example, variant, SOURCES, _update=update)
     calls_per_iteration = 1 + objective.values_per_gradient
 
     def advance(iterations, evaluations):
@@ -149,6 +139,21 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
         loop(*functions, state, learning_rates, weights, rule, tests, plateau_rule, in_units)
 
     return state, advance
+
+
+def open_state(hyper, x, gradient, lower, upper):
+    """The state at a point, and by what rules it changes: that of the steps, and that of a `reduce_on_plateau`."""
+    plateau = hyper.learning_rate if isinstance(hyper.learning_rate, reduce_on_plateau) else None
+    state = _make_state(x, gradient, hyper.amsgrad, lower, upper, plateau)
+    is_decoupled = hyper.decoupled_weight_decay
+    rule = Rule(
+        hyper.beta_1,
+        hyper.beta_2,
+        hyper.epsilon,
+        0.0 if is_decoupled else hyper.weight_decay,
+        hyper.weight_decay if is_decoupled else 0.0,
+    )
+    return state, rule, None if plateau is None else plateau.rule
 
 
 def _make_state(x, gradient, amsgrad, lower, upper, plateau=None):
@@ -178,7 +183,7 @@ def _example(amsgrad, has_bounds, has_units):
     return state, vector, weights, rule, Tests(0.0, 0.0, 0.0, 0), None, in_units
 
 
-def _default_gtol(dtype, exact_gradient):
+def default_gtol(dtype, exact_gradient):
     """1e-6, or what rounding lets the gradient reach; a difference is wrong by eps**(1/2) times the curvature."""
     eps = float(np.finfo(dtype).eps)
     return max(1e-6, eps ** (1 / 2)) if exact_gradient else eps ** (1 / 3)
@@ -260,7 +265,7 @@ def iterate(fun, jac, args, state, learning_rates, weights, rule, tests, plateau
             value, has_gradient = _evaluate(fun, jac, args, state.x, state.gradient, np.inf)
         if plateau_rule is not None:
             _report(value, state.numbers, plateau_rule)
-        stop = _assess(
+        stop = assess(
             state.x,
             state.gradient,
             state.best_x,
@@ -301,14 +306,14 @@ def _weights_of_steps(hyper, first, count, mu_product):
     """
     settings = hyper.beta_1, hyper.beta_2, hyper.momentum_decay, hyper.nesterov
     if first + count > _LONGEST_CHUNK:
-        return _fill_weights(np.empty((count, 4)), first, mu_product, *settings)
-    return _first_weights(*settings)[first : first + count]
+        return fill_weights(np.empty((count, 4)), first, mu_product, *settings)
+    return first_weights(*settings)[first : first + count]
 
 
 @functools.lru_cache(maxsize=8)
-def _first_weights(*settings):
+def first_weights(*settings):
     """Those of the first steps, which many runs have in common."""
-    return _fill_weights(np.empty((_LONGEST_CHUNK, 4)), 0, 1.0, *settings)
+    return fill_weights(np.empty((_LONGEST_CHUNK, 4)), 0, 1.0, *settings)
 
 
 def _fill_weights(weights, first, mu_product, beta_1, beta_2, momentum_decay, nesterov):
@@ -428,6 +433,6 @@ def _is_still(recent_values, best_value, ftol):
 
 _is_still = jit.scalar(_is_still)
 _moves = jit.kernel(_moves)
-_fill_weights = jit.kernel(_fill_weights, cpu, update_rule)
-_assess = jit.kernel(_assess, cpu, bounds)
+fill_weights = jit.kernel(_fill_weights, cpu, update_rule)
+assess = jit.kernel(_assess, cpu, bounds)
 _report = jit.kernel(_report)

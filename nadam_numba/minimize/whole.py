@@ -1,0 +1,323 @@
+"""A whole run in one call of compiled code, from x0 to its end: what batches and `@njit` code are made of.
+
+`run` and the loops go from Python to compiled code and back, with observers in between. Here nothing comes between,
+and the arrays of a run serve the next one. The steps are those of `auto` and `textbook`, whose kernels these functions
+call, and so are the bits.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from nadam_numba import cpu, jit
+from nadam_numba.cpu import copy_into
+from nadam_numba.minimize import auto, auto_state, bounds, textbook
+from nadam_numba.minimize.auto import Tests, open_run
+from nadam_numba.minimize.auto_state import BEST_GRADIENT, BEST_X, GRADIENT, TRIAL, X, make_state
+from nadam_numba.minimize.bounds import clip, projected_norm
+from nadam_numba.minimize.options import make_hyperparameters
+from nadam_numba.minimize.result import Stop
+from nadam_numba.minimize.textbook import assess, fill_weights
+from nadam_numba.schedules import rates
+
+_RUNNING, _FIXED, _NONFINITE = (Stop[name].code for name in ("RUNNING", "FIXED", "NONFINITE"))
+_ITERATION_LIMIT, _EVALUATION_LIMIT = Stop.ITERATION_LIMIT.code, Stop.EVALUATION_LIMIT.code
+
+# How many steps at given rates are made between two looks at the signal.
+_CHUNK = 8
+# Bounds the memory that the rates of a schedule take.
+_LONGEST_SCHEDULE = 2**22
+
+# What is bound to the functions below: the objective's way to be evaluated, and the loop made with it.
+_evaluate = _iterate = None
+
+
+class Limits(NamedTuple):
+    """When to stop; `gtol` is NaN where the default holds: `gtol_factor` times the first gradient, or times 1."""
+
+    gtol: float
+    gtol_factor: float
+    ftol: float  # negative: no such test
+    f_target: float
+    patience: int
+    maxiter: int
+    maxfev: int
+    values_per_variable: int  # that a gradient takes
+
+
+class AutoPlan(NamedTuple):
+    """What `run_auto` takes beside the state and the limits."""
+
+    blank: np.ndarray  # the numbers of a state at the start
+    gtol: np.ndarray  # shape (1,): is set to the one that holds
+
+
+class TextbookPlan(NamedTuple):
+    """What `run_textbook` takes beside the state and the limits."""
+
+    blank: np.ndarray  # the numbers of a state at the start
+    learning_rates: np.ndarray  # of all steps that there may be, unless they are all the same
+    weights: np.ndarray  # of the first steps
+    later_weights: np.ndarray  # room for those of some later ones
+    hyper: tuple  # beta_1, beta_2, momentum_decay, nesterov
+    is_constant: bool
+    rule: textbook.Rule
+    plateau_rule: tuple | None
+
+
+def run_auto(fun, jac, args, state, plan, lower, upper, free, limits, signal):
+    """Minimise by the policy of "auto", from the point ``state.x``.
+
+    The names `_evaluate` and `_iterate` are bound to the objective's way to be evaluated, and to the loop made with it.
+
+    Parameters
+    ----------
+    fun, jac, args
+        Of an `Objective`.
+    state : auto_state.State
+        The result is left here.
+    plan : AutoPlan
+    lower, upper : ndarray, shape (n,), or None
+    free : int
+        How many variables the bounds leave free.
+    limits : Limits
+    signal : ndarray of int64, shape (1,)
+        The code of a `Stop` that somebody else writes here ends the run.
+
+    Returns
+    -------
+    int
+        The code of the `Stop`.
+    """
+    vectors, pairs, numbers = state.vectors, state.pairs, state.numbers
+    record = numbers[0]
+    point, gradient = vectors[X], vectors[GRADIENT]
+    clip(point, lower, upper)
+    _clear(vectors, pairs, numbers, plan.blank)
+    values_per_gradient = limits.values_per_variable * free
+    is_fixed = free == 0 and point.size > 0
+    affords_gradient = 1 + values_per_gradient <= limits.maxfev and not is_fixed
+    value, has_gradient = _evaluate(fun, jac, args, point, gradient, np.inf if affords_gradient else -np.inf)
+    if is_fixed:
+        record["best_value"] = value
+        record["values"] = 1
+        copy_into(vectors[BEST_X], point)
+        return _FIXED if np.isfinite(value) else _NONFINITE
+    gtol = limits.gtol
+    if gtol != gtol:
+        gtol = _default_gtol(point, gradient, lower, upper, limits.gtol_factor)
+    plan.gtol[0] = gtol
+    tests = Tests(gtol, limits.ftol, limits.f_target, limits.patience, limits.maxfev, values_per_gradient)
+    copy_into(vectors[TRIAL], point)
+    copy_into(vectors[BEST_X], point)
+    copy_into(vectors[BEST_GRADIENT], gradient)
+    open_run(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
+    if not affords_gradient and np.isfinite(value):
+        record["stop"] = _EVALUATION_LIMIT
+    while record["stop"] == _RUNNING:
+        left = limits.maxiter - record["iterations"]
+        if left <= 0:
+            return _ITERATION_LIMIT
+        if signal[0] != _RUNNING:
+            return signal[0]
+        _iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, left, 1)
+    return record["stop"]
+
+
+def _clear(vectors, pairs, numbers, blank):
+    """Make all but the point in row X what it is at the start."""
+    vectors[X + 1 :] = 0.0
+    vectors[GRADIENT] = np.nan
+    vectors[BEST_GRADIENT] = np.nan
+    pairs[:] = 0.0
+    numbers[:] = blank
+
+
+def _default_gtol(x, gradient, lower, upper, factor):
+    """As `auto.default_gtol`, which computes in the precision of x."""
+    norm = projected_norm(x, gradient, lower, upper)
+    if not np.isfinite(norm):
+        return 0.0
+    number = x.dtype.type
+    return float(number(factor) * number(min(1.0, norm)))
+
+
+def run_textbook(fun, jac, args, state, plan, lower, upper, free, limits, signal):
+    """Minimise at given learning rates, from the point ``state.x``.
+
+    The names that are bound, the parameters and what is returned are those of `run_auto`, but for these.
+
+    Parameters
+    ----------
+    state : textbook.State
+        Its bounds are `lower` and `upper`.
+    plan : TextbookPlan
+    """
+    record = state.numbers[0]
+    clip(state.x, lower, upper)
+    _clear_textbook(
+        state.gradient,
+        state.best_gradient,
+        state.first_moment,
+        state.second_moment,
+        state.largest_moment,
+        state.numbers,
+        plan.blank,
+    )
+    values_per_gradient = limits.values_per_variable * free
+    is_fixed = free == 0 and state.x.size > 0
+    affords_gradient = 1 + values_per_gradient <= limits.maxfev and not is_fixed
+    limit = np.inf if affords_gradient else -np.inf
+    value, has_gradient = _evaluate(fun, jac, args, state.x, state.gradient, limit)
+    if is_fixed:
+        record["best_value"] = value
+        record["values"] = 1
+        record["iterations"] = 0
+        copy_into(state.best_x, state.x)
+        return _FIXED if np.isfinite(value) else _NONFINITE
+    tests = textbook.Tests(limits.gtol, limits.ftol, limits.f_target, limits.patience)
+    copy_into(state.best_x, state.x)
+    copy_into(state.last_x, state.x)
+    copy_into(state.best_gradient, state.gradient)
+    assess(
+        state.x,
+        state.gradient,
+        state.best_x,
+        state.best_gradient,
+        state.numbers,
+        state.recent_values,
+        state.lower,
+        state.upper,
+        value,
+        has_gradient,
+        True,
+        np.nan,
+        tests.gtol,
+        tests.ftol,
+        tests.f_target,
+        tests.patience,
+    )
+    if record["stop"] == _NONFINITE:
+        record["best_value"] = value
+    if not affords_gradient and np.isfinite(value):
+        record["stop"] = _EVALUATION_LIMIT
+    while record["stop"] == _RUNNING:
+        done = record["iterations"]
+        if done >= limits.maxiter:
+            return _ITERATION_LIMIT
+        if signal[0] != _RUNNING:
+            return signal[0]
+        spent = record["values"] + values_per_gradient * record["gradients"]
+        count = min(_CHUNK, limits.maxiter - done, (limits.maxfev - spent) // (1 + values_per_gradient))
+        if count < 1:
+            return _EVALUATION_LIMIT
+        if plan.is_constant:
+            learning_rates = plan.learning_rates[:count]
+        else:
+            learning_rates = plan.learning_rates[done : done + count]
+            count = learning_rates.size
+            if count < 1:
+                raise ValueError("learning_rate: the schedule has no rate for a step")
+        if done + count <= plan.weights.shape[0]:
+            weights = plan.weights[done : done + count]
+        else:
+            beta_1, beta_2, momentum_decay, nesterov = plan.hyper
+            weights = plan.later_weights[:count]
+            fill_weights(weights, done, record["mu_product"], beta_1, beta_2, momentum_decay, nesterov)
+        _iterate(fun, jac, args, state, learning_rates, weights, plan.rule, tests, plan.plateau_rule, None)
+    return record["stop"]
+
+
+def _clear_textbook(gradient, best_gradient, first_moment, second_moment, largest_moment, numbers, blank):
+    """Make all but the point what it is at the start."""
+    gradient[:] = np.nan
+    best_gradient[:] = np.nan
+    first_moment[:] = 0.0
+    second_moment[:] = 0.0
+    if largest_moment is not None:
+        largest_moment[:] = 0.0
+    numbers[:] = blank
+
+
+_clear = jit.kernel(_clear, auto_state)
+_default_gtol = jit.kernel(_default_gtol, bounds)
+
+_clear_textbook = jit.kernel(_clear_textbook, textbook)
+
+# What these functions are made of, beside the objective.
+SOURCES = *auto.SOURCES, *textbook.SOURCES, auto, textbook
+
+
+
+@functools.cache
+def compiled(run, evaluate):
+    """Compile a run for a way to evaluate objectives."""
+    if run is run_auto:
+        iterate = jit.driver(auto.iterate, _evaluate=evaluate)
+    else:
+        # In one thread, for there are others beside.
+        iterate = jit.driver(textbook.iterate, _evaluate=evaluate, _update=cpu.update_serial)
+    return jit.driver(run, _evaluate=evaluate, _iterate=iterate)
+
+
+def make_run(objective, switches, options, x, lower, upper):
+    """What the compiled runs of an objective take, and which of them it is.
+
+    Parameters
+    ----------
+    objective : Objective
+        Made without bounds.
+    switches : Method
+    options : Options
+    x : ndarray, shape (n,)
+        Only its size and dtype matter.
+    lower, upper : ndarray, shape (n,), or None
+
+    Returns
+    -------
+    run : function
+    state, plan, limits
+        Its arguments.
+    """
+    is_auto = isinstance(options.learning_rate, str)
+    gtol = options.gtol
+    if gtol is None:
+        gtol = np.nan if is_auto else textbook.default_gtol(x.dtype, objective.has_exact_gradient)
+    limits = Limits(
+        float(gtol),
+        float(auto.gtol_factor(objective, x)),
+        options.ftol,
+        options.f_target,
+        options.patience,
+        options.maxiter,
+        options.maxfev,
+        objective.values_per_gradient // max(x.size, 1),
+    )
+    if is_auto:
+        state = make_state(x, x, min(options.memory, x.size + auto.SPARE_PAIRS))
+        return run_auto, state, AutoPlan(state.numbers.copy(), np.zeros(1)), limits
+    hyper = make_hyperparameters(switches, options, options.learning_rate)
+    return run_textbook, *_make_textbook(hyper, options.maxiter, x, lower, upper), limits
+
+
+def _make_textbook(hyper, maxiter, x, lower, upper):
+    state, rule, plateau_rule = textbook.open_state(hyper, x.copy(), x.copy(), lower, upper)
+    is_constant = plateau_rule is not None or not callable(hyper.schedule)
+    if not is_constant and maxiter > _LONGEST_SCHEDULE:
+        raise ValueError(
+            f"learning_rate={hyper.learning_rate!r} with maxiter={maxiter}: schedules are asked for all rates "
+            f"beforehand, so that maxiter must be at most {_LONGEST_SCHEDULE}"
+        )
+    settings = hyper.beta_1, hyper.beta_2, hyper.momentum_decay, hyper.nesterov
+    plan = TextbookPlan(
+        blank=state.numbers.copy(),
+        learning_rates=rates(hyper.schedule, range(_CHUNK if is_constant else maxiter)),
+        weights=textbook.first_weights(*settings),
+        later_weights=np.empty((_CHUNK, 4)),
+        hyper=settings,
+        is_constant=is_constant,
+        rule=rule,
+        plateau_rule=plateau_rule,
+    )
+    return state, plan
