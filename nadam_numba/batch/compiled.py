@@ -120,6 +120,7 @@ def solve_in_threads(problem, objective, functions, outcome, exceptions, threads
         signal[0] = Stop.INTERRUPTED.code
         for member in members:
             member.join()
+    watch.show(sum(finished))
     if failures:
         raise failures[0]
     return None if signal[0] == Stop.RUNNING.code else STOPS[signal[0]]

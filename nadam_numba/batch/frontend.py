@@ -238,7 +238,7 @@ def _make_problem(fun, x0s, args, batch_args, jac, bounds, method, options):
     args = args if isinstance(args, tuple) else (args,)
     batch_args = batch_args if isinstance(batch_args, tuple) else (batch_args,)
     if jit.is_compiled(fun):
-        batch_args = tuple(map(np.ascontiguousarray, batch_args))
+        batch_args = tuple(np.asarray(entries, order="C") for entries in batch_args)
     for position, entries in enumerate(batch_args):
         if np.ndim(entries) == 0 or len(entries) != len(x0s):
             raise ValueError(

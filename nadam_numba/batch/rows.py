@@ -4,6 +4,7 @@ The user's functions are compiled apart, with their own flags, and called by the
 An exception of theirs ends the call, which goes on from the next row when it is made again.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -44,9 +45,7 @@ class Rows(NamedTuple):
     signal: np.ndarray  # of all threads: the code of a `Stop` that ends their runs
 
 
-def solve_rows(
-    fun, jac, args, batch_args, x0s, lower, upper, row_lower, row_upper, state, plan, limits, rows, outcome
-):
+def solve_rows(fun, jac, args, batch_args, x0s, lower, upper, row_lower, row_upper, state, plan, limits, rows, outcome):
     """Minimise for row after row, until all are done, one wants an end that Python has to find, or a signal comes.
 
     The names `_evaluate`, `_run` and `_fit` are bound: see `solver_for`.
@@ -210,10 +209,9 @@ def functions_for(objective, x, args):
 def _for_types(function, argument_types):
     """The function, compiled for these types; or one that calls it, where it has other parameters or signatures."""
     if argument_types not in function.overloads:
-        try:
+        # Not where there are explicit signatures of which this is none, nor where parameters have defaults.
+        with contextlib.suppress(RuntimeError, TypeError):
             function.compile(argument_types)
-        except (RuntimeError, TypeError):  # explicit signatures of which this is none; parameters with defaults
-            pass
     if argument_types in function.overloads:
         return function
     caller = _caller(jit.present(function), len(argument_types))

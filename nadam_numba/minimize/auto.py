@@ -152,13 +152,13 @@ def default_gtol(objective, x, gradient, lower, upper):
     Relative to the first gradient, so that an objective in small units is minimised, too.
     """
     norm = projected_norm(x, gradient, lower, upper)
-    return gtol_factor(objective, x) * min(1.0, norm) if np.isfinite(norm) else 0.0
+    return gtol_factor(objective.has_exact_gradient, x.dtype) * min(1.0, norm) if np.isfinite(norm) else 0.0
 
 
-def gtol_factor(objective, x):
-    """The default of gtol, relative to the first gradient, of the precision of `x`."""
-    exponent = _GTOL_EXPONENT if objective.has_exact_gradient else _GTOL_EXPONENT_OF_DIFFERENCES
-    return np.finfo(x.dtype).eps ** exponent
+def gtol_factor(has_exact_gradient, dtype):
+    """The default of gtol, relative to the first gradient."""
+    exponent = _GTOL_EXPONENT if has_exact_gradient else _GTOL_EXPONENT_OF_DIFFERENCES
+    return np.finfo(dtype).eps ** exponent
 
 
 def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterations, evaluations):

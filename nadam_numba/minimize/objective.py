@@ -124,7 +124,7 @@ def _check_functions(fun, jac, args):
     if "fun" not in low and not callable(fun):
         raise TypeError(f"fun={fun!r} is a {type(fun).__name__}: it must be callable")
     is_allowed = callable(jac) or "jac" in low or jac is None or isinstance(jac, bool)
-    if not is_allowed and not (isinstance(jac, str) and jac in _DIFFERENCES):
+    if not is_allowed and not (isinstance(jac, str) and jac in DIFFERENCES):
         raise ValueError(
             f"jac={jac!r}: it must be callable, True (fun returns value and gradient, or writes the gradient), None, "
             "'2-point', '3-point' or 'cs'"
@@ -141,7 +141,7 @@ def _user_functions(fun, jac, args):
     c_jac = low_level.c_function("jac", jac, low_level.GRADIENT) if is_low[1] else None
     python_fun = low_level.from_python(c_fun) if is_low[0] else fun
     python_jac = low_level.from_python(c_jac) if is_low[1] else jac if callable(jac) else None
-    writes_gradient = jac is True and (is_low[0] or _takes_gradient(fun, args))
+    writes_gradient = jac is True and (is_low[0] or takes_gradient(fun, args))
     if is_low[0] and (is_low[1] or python_jac is None):
         compiled_jac = low_level.compiled(c_jac) if is_low[1] else None
         compiled = low_level.compiled(c_fun), compiled_jac, low_level.compiled_arguments(c_fun, c_jac)
@@ -151,7 +151,7 @@ def _user_functions(fun, jac, args):
     return _Functions(python_fun, python_jac, compiled if is_compiled else None, writes_gradient)
 
 
-def _takes_gradient(fun, args):
+def takes_gradient(fun, args):
     """Whether `fun` wants ``(x, gradient, *args)``: a required parameter more than ``(x, *args)``."""
     plain = getattr(fun, "py_func", fun)
     if type(plain) is types.FunctionType:  # the common case, which a signature takes 20 times as long to tell
@@ -168,7 +168,7 @@ def _takes_gradient(fun, args):
 def _with_separate_gradient(functions, jac, args, x):
     fun = functools.partial(_value_of, functions.fun)
     gradient = functools.partial(_gradient_of, functions.jac, x)
-    compiled = functions.compiled and (_COMPILED[evaluate_separately], *functions.compiled)
+    compiled = functions.compiled and (COMPILED[evaluate_separately], *functions.compiled)
     return Objective(evaluate_separately, fun, gradient, args, compiled, True, 0)
 
 
@@ -177,14 +177,14 @@ def _with_common_gradient(functions, args, x):
         evaluate, fun = evaluate_in_place, functools.partial(_value_of, functions.fun)
     else:
         evaluate, fun = evaluate_pair, functools.partial(_pair_of, functions.fun, x)
-    compiled = functions.compiled and (_COMPILED[evaluate], *functions.compiled)
+    compiled = functions.compiled and (COMPILED[evaluate], *functions.compiled)
     return Objective(evaluate, fun, None, args, compiled, True, 0)
 
 
 def _with_differences(functions, jac, args, x, lower, upper, relative_step, workers):
     scheme = jac or "2-point"
     is_complex = scheme == "cs"
-    evaluate, values_per_variable = _DIFFERENCES[scheme]
+    evaluate, values_per_variable = DIFFERENCES[scheme]
     data = make_differences(x, lower, upper, relative_step)
     python_fun = functools.partial(_typed, functions.fun) if jit.is_compiled(functions.fun) else functions.fun
     fun = functools.partial(_value_or_complex_of if is_complex else _value_of, python_fun)
@@ -199,7 +199,7 @@ def _with_differences(functions, jac, args, x, lower, upper, relative_step, work
         durations = np.array([0.0, np.inf]) if workers is None else None
         if workers is None:
             fun = functools.partial(_timed, durations, fun)
-        compiled = _COMPILED[evaluate], user_fun, compiled_data, user_args
+        compiled = COMPILED[evaluate], user_fun, compiled_data, user_args
         return Objective(evaluate, fun, data, args, compiled, exact, values_per_gradient, nothing, durations)
     started = make_workers(workers)
     if started is None:
@@ -332,7 +332,7 @@ def evaluate_separately(fun, jac, args, x, gradient, limit):
 
 
 # jac -> the way to evaluate, and the further values that it takes for each variable.
-_DIFFERENCES = {
+DIFFERENCES = {
     "2-point": (evaluate_two_point, 1),
     "3-point": (evaluate_three_point, 2),
     "cs": (evaluate_complex_step, 1),
@@ -343,7 +343,7 @@ _FUNCTION_TYPES = _function_types()
 
 # Compiled once for all objectives: the user's functions are arguments, so that these stay the same objects and a
 # second call with the same functions compiles nothing.
-_COMPILED = {
+COMPILED = {
     function: jit.driver(function)
     for function in (
         evaluate_pair,
@@ -368,7 +368,7 @@ def evaluate_at_addresses(function, fun_type, jac_type):
     jac_type : numba.types.FunctionType or None
         None for a `jac` that is no function.
     """
-    # Apart from that of `_COMPILED`: once compiled for functions by their types, it takes any function for such.
+    # Apart from that of `COMPILED`: once compiled for functions by their types, it takes any function for such.
     evaluate = jit.driver(function)
     fun_at = jit.function_at(fun_type)
     jac_at = jit.function_at(jac_type) if jac_type else numba.njit(lambda jac: jac)

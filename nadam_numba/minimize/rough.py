@@ -14,7 +14,7 @@ from nadam_numba.minimize.warn import warn_user
 from nadam_numba.schedules import cosine_decay
 
 # Two values at the same point that differ by more, in units of eps times their size, are noise.
-_ROUNDING = 100.0
+ROUNDING = 100.0
 # Steps at which values are held against the gradient, relative to the first step of each variable.
 _STEPS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 # How far the change of the values may be from what the gradient says of it, as a factor.
@@ -124,7 +124,7 @@ def _diagnose(objective, state, lower, upper, maxfev):
         return Diagnosis(0.0, False, False, False, False)
     value = float(record["value"])
     noise = abs(value_at(x) - value)
-    if noise > _ROUNDING * np.finfo(x.dtype).eps * abs(value):
+    if noise > ROUNDING * np.finfo(x.dtype).eps * abs(value):
         return Diagnosis(noise, True, True, False, True)
     if record["is_explained"] or spare < cost * (1 + 2 * len(_STEPS)):
         return Diagnosis(0.0, False, False, False, False)

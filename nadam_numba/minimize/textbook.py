@@ -24,6 +24,7 @@ _ROUNDING = 1e-12
 
 # The method oscillates, so that two equal values in a row are no sign of convergence, but so many iterations are.
 _STILL_ITERATIONS = 10
+RECENT_VALUES = _STILL_ITERATIONS + 1
 
 # Bounds the memory that the learning rates of one call take.
 _LONGEST_CHUNK = 2**14
@@ -162,11 +163,11 @@ def _make_state(x, gradient, amsgrad, lower, upper, plateau=None):
         gradient=gradient,
         best_x=x.copy(),
         best_gradient=gradient.copy(),
-        numbers=_numbers_at_start(plateau),
+        numbers=numbers_at_start(plateau),
         first_moment=np.zeros_like(x),
         second_moment=np.zeros_like(x),
         largest_moment=np.zeros_like(x) if amsgrad else None,
-        recent_values=np.empty(_STILL_ITERATIONS + 1),
+        recent_values=np.empty(RECENT_VALUES),
         last_x=x.copy(),
         lower=lower,
         upper=upper,
@@ -189,7 +190,8 @@ def default_gtol(dtype, exact_gradient):
     return max(1e-6, eps ** (1 / 2)) if exact_gradient else eps ** (1 / 3)
 
 
-def _numbers_at_start(plateau):
+def numbers_at_start(plateau):
+    """The numbers of a state, with those of a `reduce_on_plateau`, if that is not None."""
     numbers = np.zeros(1, _NUMBERS)
     numbers["best_value"] = numbers["best_norm"] = np.inf
     numbers["iterations"] = -1  # the point itself is none

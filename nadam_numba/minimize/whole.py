@@ -12,7 +12,7 @@ import numpy as np
 
 from nadam_numba import cpu, jit
 from nadam_numba.cpu import copy_into
-from nadam_numba.minimize import auto, auto_state, bounds, textbook
+from nadam_numba.minimize import auto, textbook
 from nadam_numba.minimize.auto import Tests, open_run
 from nadam_numba.minimize.auto_state import BEST_GRADIENT, BEST_X, GRADIENT, TRIAL, X, make_state
 from nadam_numba.minimize.bounds import clip, projected_norm
@@ -25,7 +25,7 @@ _RUNNING, _FIXED, _NONFINITE = (Stop[name].code for name in ("RUNNING", "FIXED",
 _ITERATION_LIMIT, _EVALUATION_LIMIT = Stop.ITERATION_LIMIT.code, Stop.EVALUATION_LIMIT.code
 
 # How many steps at given rates are made between two looks at the signal.
-_CHUNK = 8
+CHUNK = 8
 # Bounds the memory that the rates of a schedule take.
 _LONGEST_SCHEDULE = 2**22
 
@@ -91,30 +91,10 @@ def run_auto(fun, jac, args, state, plan, lower, upper, free, limits, signal):
         The code of the `Stop`.
     """
     vectors, pairs, numbers = state.vectors, state.pairs, state.numbers
-    record = numbers[0]
-    point, gradient = vectors[X], vectors[GRADIENT]
-    clip(point, lower, upper)
-    _clear(vectors, pairs, numbers, plan.blank)
-    values_per_gradient = limits.values_per_variable * free
-    is_fixed = free == 0 and point.size > 0
-    affords_gradient = 1 + values_per_gradient <= limits.maxfev and not is_fixed
-    value, has_gradient = _evaluate(fun, jac, args, point, gradient, np.inf if affords_gradient else -np.inf)
-    if is_fixed:
-        record["best_value"] = value
-        record["values"] = 1
-        copy_into(vectors[BEST_X], point)
-        return _FIXED if np.isfinite(value) else _NONFINITE
-    gtol = limits.gtol
-    if gtol != gtol:
-        gtol = _default_gtol(point, gradient, lower, upper, limits.gtol_factor)
-    plan.gtol[0] = gtol
-    tests = Tests(gtol, limits.ftol, limits.f_target, limits.patience, limits.maxfev, values_per_gradient)
-    copy_into(vectors[TRIAL], point)
-    copy_into(vectors[BEST_X], point)
-    copy_into(vectors[BEST_GRADIENT], gradient)
-    open_run(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
-    if not affords_gradient and np.isfinite(value):
-        record["stop"] = _EVALUATION_LIMIT
+    record, point, gradient = numbers[0], vectors[X], vectors[GRADIENT]
+    limit = _begin_auto(vectors, pairs, numbers, lower, upper, free, plan, limits)
+    value, has_gradient = _evaluate(fun, jac, args, point, gradient, limit)
+    tests = _open_auto(vectors, pairs, numbers, lower, upper, free, plan, limits, value, has_gradient)
     while record["stop"] == _RUNNING:
         left = limits.maxiter - record["iterations"]
         if left <= 0:
@@ -125,13 +105,52 @@ def run_auto(fun, jac, args, state, plan, lower, upper, free, limits, signal):
     return record["stop"]
 
 
-def _clear(vectors, pairs, numbers, blank):
-    """Make all but the point in row X what it is at the start."""
-    vectors[X + 1 :] = 0.0
-    vectors[GRADIENT] = np.nan
-    vectors[BEST_GRADIENT] = np.nan
-    pairs[:] = 0.0
-    numbers[:] = blank
+def _begin_auto(vectors, pairs, numbers, lower, upper, free, plan, limits):
+    """Make all but the point what it is at the start; return the value beyond which no gradient is to be taken."""
+    clip(vectors[X], lower, upper)
+    for row in range(X + 1, vectors.shape[0]):
+        fill(vectors[row], 0.0)
+    fill(vectors[GRADIENT], np.nan)
+    for row in range(pairs.shape[0]):
+        fill(pairs[row], 0.0)
+    numbers[0] = plan.blank[0]
+    return np.inf if _affords_gradient(vectors[X].size, free, limits) else -np.inf
+
+
+def fill(array, number):
+    """Overwrite all elements."""
+    for i in range(array.size):
+        array[i] = number
+
+
+def _affords_gradient(size, free, limits):
+    """Whether a gradient is of use at the start, and `maxfev` leaves room for it."""
+    is_fixed = free == 0 and size > 0
+    return 1 + limits.values_per_variable * free <= limits.maxfev and not is_fixed
+
+
+def _open_auto(vectors, pairs, numbers, lower, upper, free, plan, limits, value, has_gradient):
+    """Take the start for the first iterate, and see whether there is anything to do; return the tests of the run."""
+    point, gradient, record = vectors[X], vectors[GRADIENT], numbers[0]
+    copy_into(vectors[TRIAL], point)
+    copy_into(vectors[BEST_X], point)
+    copy_into(vectors[BEST_GRADIENT], gradient)
+    gtol = limits.gtol
+    if gtol != gtol:
+        gtol = _default_gtol(point, gradient, lower, upper, limits.gtol_factor)
+    plan.gtol[0] = gtol
+    per_gradient = limits.values_per_variable * free
+    tests = Tests(gtol, limits.ftol, limits.f_target, limits.patience, limits.maxfev, per_gradient)
+    if free == 0 and point.size > 0:
+        record["best_value"] = value
+        record["values"] = 1
+        record["stop"] = _FIXED if np.isfinite(value) else _NONFINITE
+        fill(vectors[BEST_GRADIENT], np.nan)
+        return tests
+    open_run(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
+    if np.isfinite(value) and not _affords_gradient(point.size, free, limits):
+        record["stop"] = _EVALUATION_LIMIT
+    return tests
 
 
 def _default_gtol(x, gradient, lower, upper, factor):
@@ -155,53 +174,36 @@ def run_textbook(fun, jac, args, state, plan, lower, upper, free, limits, signal
     plan : TextbookPlan
     """
     record = state.numbers[0]
-    clip(state.x, lower, upper)
-    _clear_textbook(
+    limit = _begin_textbook(
+        state.x,
         state.gradient,
-        state.best_gradient,
         state.first_moment,
         state.second_moment,
         state.largest_moment,
         state.numbers,
+        lower,
+        upper,
+        free,
         plan.blank,
+        limits,
     )
-    values_per_gradient = limits.values_per_variable * free
-    is_fixed = free == 0 and state.x.size > 0
-    affords_gradient = 1 + values_per_gradient <= limits.maxfev and not is_fixed
-    limit = np.inf if affords_gradient else -np.inf
     value, has_gradient = _evaluate(fun, jac, args, state.x, state.gradient, limit)
-    if is_fixed:
-        record["best_value"] = value
-        record["values"] = 1
-        record["iterations"] = 0
-        copy_into(state.best_x, state.x)
-        return _FIXED if np.isfinite(value) else _NONFINITE
-    tests = textbook.Tests(limits.gtol, limits.ftol, limits.f_target, limits.patience)
-    copy_into(state.best_x, state.x)
-    copy_into(state.last_x, state.x)
-    copy_into(state.best_gradient, state.gradient)
-    assess(
+    tests = _open_textbook(
         state.x,
         state.gradient,
         state.best_x,
         state.best_gradient,
-        state.numbers,
+        state.last_x,
         state.recent_values,
-        state.lower,
-        state.upper,
+        state.numbers,
+        lower,
+        upper,
+        free,
+        limits,
         value,
         has_gradient,
-        True,
-        np.nan,
-        tests.gtol,
-        tests.ftol,
-        tests.f_target,
-        tests.patience,
     )
-    if record["stop"] == _NONFINITE:
-        record["best_value"] = value
-    if not affords_gradient and np.isfinite(value):
-        record["stop"] = _EVALUATION_LIMIT
+    values_per_gradient = limits.values_per_variable * free
     while record["stop"] == _RUNNING:
         done = record["iterations"]
         if done >= limits.maxiter:
@@ -209,7 +211,7 @@ def run_textbook(fun, jac, args, state, plan, lower, upper, free, limits, signal
         if signal[0] != _RUNNING:
             return signal[0]
         spent = record["values"] + values_per_gradient * record["gradients"]
-        count = min(_CHUNK, limits.maxiter - done, (limits.maxfev - spent) // (1 + values_per_gradient))
+        count = min(CHUNK, limits.maxiter - done, (limits.maxfev - spent) // (1 + values_per_gradient))
         if count < 1:
             return _EVALUATION_LIMIT
         if plan.is_constant:
@@ -229,36 +231,95 @@ def run_textbook(fun, jac, args, state, plan, lower, upper, free, limits, signal
     return record["stop"]
 
 
-def _clear_textbook(gradient, best_gradient, first_moment, second_moment, largest_moment, numbers, blank):
-    """Make all but the point what it is at the start."""
-    gradient[:] = np.nan
-    best_gradient[:] = np.nan
-    first_moment[:] = 0.0
-    second_moment[:] = 0.0
+def _begin_textbook(
+    x, gradient, first_moment, second_moment, largest_moment, numbers, lower, upper, free, blank, limits
+):
+    """Make all but the point what it is at the start; return the value beyond which no gradient is to be taken."""
+    clip(x, lower, upper)
+    fill(gradient, np.nan)
+    fill(first_moment, 0.0)
+    fill(second_moment, 0.0)
     if largest_moment is not None:
-        largest_moment[:] = 0.0
-    numbers[:] = blank
+        fill(largest_moment, 0.0)
+    numbers[0] = blank[0]
+    return np.inf if _affords_gradient(x.size, free, limits) else -np.inf
 
 
-_clear = jit.kernel(_clear, auto_state)
-_default_gtol = jit.kernel(_default_gtol, bounds)
+def _open_textbook(
+    x,
+    gradient,
+    best_x,
+    best_gradient,
+    last_x,
+    recent_values,
+    numbers,
+    lower,
+    upper,
+    free,
+    limits,
+    value,
+    has_gradient,
+):
+    """Take the start for the first iterate, and see whether there is anything to do; return the tests of the run."""
+    record = numbers[0]
+    copy_into(best_x, x)
+    copy_into(last_x, x)
+    copy_into(best_gradient, gradient)
+    tests = textbook.Tests(limits.gtol, limits.ftol, limits.f_target, limits.patience)
+    if free == 0 and x.size > 0:
+        record["best_value"] = value
+        record["values"] = 1
+        record["iterations"] = 0
+        record["stop"] = _FIXED if np.isfinite(value) else _NONFINITE
+        fill(best_gradient, np.nan)
+        return tests
+    assess(
+        x,
+        gradient,
+        best_x,
+        best_gradient,
+        numbers,
+        recent_values,
+        lower,
+        upper,
+        value,
+        has_gradient,
+        True,
+        np.nan,
+        tests.gtol,
+        tests.ftol,
+        tests.f_target,
+        tests.patience,
+    )
+    if record["stop"] == _NONFINITE:
+        record["best_value"] = value
+    if np.isfinite(value) and not _affords_gradient(x.size, free, limits):
+        record["stop"] = _EVALUATION_LIMIT
+    return tests
 
-_clear_textbook = jit.kernel(_clear_textbook, textbook)
+
+fill = jit.scalar(fill)
+_affords_gradient = jit.scalar(_affords_gradient)
+_default_gtol = jit.scalar(_default_gtol)
 
 # What these functions are made of, beside the objective.
 SOURCES = *auto.SOURCES, *textbook.SOURCES, auto, textbook
 
+_begin_auto = jit.kernel(_begin_auto, *SOURCES)
+_open_auto = jit.kernel(_open_auto, *SOURCES)
+_begin_textbook = jit.kernel(_begin_textbook, *SOURCES)
+_open_textbook = jit.kernel(_open_textbook, *SOURCES)
 
 
 @functools.cache
 def compiled(run, evaluate):
     """Compile a run for a way to evaluate objectives."""
     if run is run_auto:
-        iterate = jit.driver(auto.iterate, _evaluate=evaluate)
+        iterate = jit.inlined_driver(auto.iterate, _evaluate=evaluate)
     else:
         # In one thread, for there are others beside.
         iterate = jit.driver(textbook.iterate, _evaluate=evaluate, _update=cpu.update_serial)
-    return jit.driver(run, _evaluate=evaluate, _iterate=iterate)
+    return jit.inlined_driver(run, _evaluate=evaluate, _iterate=iterate)
 
 
 def make_run(objective, switches, options, x, lower, upper):
@@ -286,7 +347,7 @@ def make_run(objective, switches, options, x, lower, upper):
         gtol = np.nan if is_auto else textbook.default_gtol(x.dtype, objective.has_exact_gradient)
     limits = Limits(
         float(gtol),
-        float(auto.gtol_factor(objective, x)),
+        float(auto.gtol_factor(objective.has_exact_gradient, x.dtype)),
         options.ftol,
         options.f_target,
         options.patience,
@@ -312,9 +373,9 @@ def _make_textbook(hyper, maxiter, x, lower, upper):
     settings = hyper.beta_1, hyper.beta_2, hyper.momentum_decay, hyper.nesterov
     plan = TextbookPlan(
         blank=state.numbers.copy(),
-        learning_rates=rates(hyper.schedule, range(_CHUNK if is_constant else maxiter)),
+        learning_rates=rates(hyper.schedule, range(CHUNK if is_constant else maxiter)),
         weights=textbook.first_weights(*settings),
-        later_weights=np.empty((_CHUNK, 4)),
+        later_weights=np.empty((CHUNK, 4)),
         hyper=settings,
         is_constant=is_constant,
         rule=rule,

@@ -1,0 +1,515 @@
+"""`minimize` inside the user's own ``@njit`` code: the same steps and bits, in one piece of compiled code."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+from numba.core.errors import TypingError
+from numba.extending import overload
+from numba.np.numpy_support import as_dtype
+
+from nadam_numba import jit
+from nadam_numba.minimize import auto, auto_state, textbook, whole
+from nadam_numba.minimize.auto_state import make_state
+from nadam_numba.minimize.differences import Differences
+from nadam_numba.minimize.frontend import minimize
+from nadam_numba.minimize.objective import (
+    COMPILED,
+    DIFFERENCES,
+    evaluate_in_place,
+    evaluate_pair,
+    evaluate_separately,
+    takes_gradient,
+)
+from nadam_numba.minimize.options import METHODS, Method, Options
+from nadam_numba.minimize.result import STOPS, Stop
+from nadam_numba.minimize.rough import ROUNDING
+
+_AUTO_BLANK = np.zeros(1, auto_state.NUMBERS)
+_TEXTBOOK_BLANK = textbook.numbers_at_start(None)
+_STATUS = np.array([stop.status for stop in STOPS])
+_PRECISION, _PRECISION_LOSS, _ROUGH = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.ROUGH.code
+_NUMERIC = (
+    "learning_rate",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+    "momentum_decay",
+    "weight_decay",
+    "maxiter",
+    "maxfev",
+    "gtol",
+    "ftol",
+    "f_target",
+    "patience",
+    "finite_diff_rel_step",
+    "memory",
+)
+_ALLOWED = (*_NUMERIC, "finite_diff")
+_LARGEST_COUNT = float(Options().maxfev)
+
+
+class Result(NamedTuple):
+    """What `minimize` returns in ``@njit`` code: see `nadam_numba.minimize`."""
+
+    x: np.ndarray
+    fun: float
+    jac: np.ndarray
+    nit: int
+    nfev: int
+    status: int
+    success: bool
+
+
+@overload(minimize, prefer_literal=True)
+def _minimize(
+    fun,
+    x0,
+    args=(),
+    method="nadam",
+    jac=None,
+    hess=None,
+    hessp=None,
+    bounds=None,
+    constraints=(),
+    tol=None,
+    callback=None,
+    options=None,
+):
+    if not isinstance(x0, types.Array) or x0.ndim != 1:
+        raise TypingError(f"x0 is of type {x0}: it must be a one-dimensional array")
+    for name, given in (("hess", hess), ("hessp", hessp), ("callback", callback)):
+        if not _is_none(given):
+            raise TypingError(f"{name}: minimize takes none in nopython code")
+    if not _is_none(constraints) and constraints not in ((), types.Tuple(())):
+        raise TypingError("constraints: minimize takes none")
+    switches = METHODS.get(str(_literal("method", method)).lower())
+    if switches is None:
+        raise TypingError(f"method={_literal('method', method)!r}: it must be one of {', '.join(map(repr, METHODS))}")
+    names = _option_names(options)
+    evaluate, values_per_variable = _way(fun, args, jac, options, names)
+    x_type = as_dtype(x0.dtype) if x0.dtype == types.float32 else np.dtype(np.float64)
+    parts = _Parts(
+        evaluate=evaluate,
+        values_per_variable=values_per_variable,
+        x_type=x_type,
+        switches=switches,
+        read=_reader(options, tol),
+        check_names=_check_names if names is None else _check_nothing,
+        bound_of=_no_bound if _is_none(bounds) else _bound,
+        as_tuple=_itself if isinstance(args, types.BaseTuple) else _none if _is_none(args) else _alone,
+    )
+    if names is None:
+        return _make_choice(_make_auto(parts), _make_textbook(parts))
+    if "learning_rate" not in names:
+        return _make_auto(parts)
+    if not _is_string(_type_of_option(options, "learning_rate")):
+        return _make_textbook(parts)
+    if _literal("options: learning_rate", _type_of_option(options, "learning_rate")) != "auto":
+        raise TypingError("options: learning_rate must be 'auto' or a number in nopython code")
+    return _make_auto(parts)
+
+
+class _Parts(NamedTuple):
+    """What the types of the arguments decide."""
+
+    evaluate: Callable
+    values_per_variable: int
+    x_type: np.dtype
+    switches: Method
+    read: Callable
+    check_names: Callable
+    bound_of: Callable
+    as_tuple: Callable
+
+
+def _make_choice(minimize_auto, minimize_textbook):
+    """For options that are a dict of numbers, whose names are known at run time alone."""
+    by_policy, by_rate = numba.njit(minimize_auto), numba.njit(minimize_textbook)
+
+    def minimize_either(
+        fun,
+        x0,
+        args=(),
+        method="nadam",
+        jac=None,
+        hess=None,
+        hessp=None,
+        bounds=None,
+        constraints=(),
+        tol=None,
+        callback=None,
+        options=None,
+    ):
+        if "learning_rate" in options:
+            return by_rate(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
+        return by_policy(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
+
+    return minimize_either
+
+
+def _make_auto(parts):
+    evaluate, values_per_variable, x_type, _, read, check_names, bound_of, as_tuple = parts
+    run = whole.compiled(whole.run_auto, COMPILED[evaluate])
+    evaluate = COMPILED[evaluate]
+    jac_of = _differences if values_per_variable else _given_jac
+    factor = float(auto.gtol_factor(values_per_variable == 0, x_type))
+    spare = auto.SPARE_PAIRS
+
+    def minimize_auto(
+        fun,
+        x0,
+        args=(),
+        method="nadam",
+        jac=None,
+        hess=None,
+        hessp=None,
+        bounds=None,
+        constraints=(),
+        tol=None,
+        callback=None,
+        options=None,
+    ):
+        check_names(options)
+        numbers = read(options, tol)
+        x = _copied(x0, x_type)
+        lower, upper = bound_of(bounds, 0, x), bound_of(bounds, 1, x)
+        row_jac = jac_of(jac, x, lower, upper, numbers[-2])
+        free = _count_free(lower, upper, x.size)
+        state = _auto_state(x, x, min(int(numbers[-1]), x.size + spare))
+        plan = whole.AutoPlan(_AUTO_BLANK, np.zeros(1))
+        limits = _limits(numbers, factor, np.nan, values_per_variable)
+        row_args = as_tuple(args)
+        stop = run(fun, row_jac, row_args, state, plan, lower, upper, free, limits, np.zeros(1, np.int64))
+        record = state.numbers[0]
+        if stop == _PRECISION_LOSS:
+            value, has_gradient = evaluate(
+                fun, row_jac, row_args, state.x, np.empty_like(state.x), record["best_value"]
+            )
+            record["values"] += 1
+            record["gradients"] += has_gradient
+            stop = _stop_without_search(record, value, np.finfo(x.dtype).eps)
+        return _result(state.best_x, state.best_gradient, record, values_per_variable * free, stop)
+
+    return minimize_auto
+
+
+def _make_textbook(parts):
+    evaluate, values_per_variable, x_type, switches, read, check_names, bound_of, as_tuple = parts
+    run = whole.compiled(whole.run_textbook, COMPILED[evaluate])
+    jac_of = _differences if values_per_variable else _given_jac
+    gtol = float(textbook.default_gtol(x_type, values_per_variable == 0))
+    nesterov, is_decoupled = switches.nesterov, switches.decoupled_weight_decay
+    largest_of = np.zeros_like if switches.amsgrad else _nothing
+    chunk = whole.CHUNK
+
+    def minimize_textbook(
+        fun,
+        x0,
+        args=(),
+        method="nadam",
+        jac=None,
+        hess=None,
+        hessp=None,
+        bounds=None,
+        constraints=(),
+        tol=None,
+        callback=None,
+        options=None,
+    ):
+        check_names(options)
+        numbers = read(options, tol)
+        x = _copied(x0, x_type)
+        lower, upper = bound_of(bounds, 0, x), bound_of(bounds, 1, x)
+        row_jac = jac_of(jac, x, lower, upper, numbers[-2])
+        free = _count_free(lower, upper, x.size)
+        state = textbook.State(
+            x,
+            np.zeros_like(x),
+            x.copy(),
+            np.zeros_like(x),
+            _TEXTBOOK_BLANK.copy(),
+            np.zeros_like(x),
+            np.zeros_like(x),
+            largest_of(x),
+            np.zeros(textbook.RECENT_VALUES),
+            x.copy(),
+            lower,
+            upper,
+        )
+        plan = whole.TextbookPlan(
+            _TEXTBOOK_BLANK,
+            np.full(chunk, numbers[0]),
+            np.empty((0, 4)),
+            np.empty((chunk, 4)),
+            (numbers[1], numbers[2], numbers[4], nesterov),
+            True,
+            _rule(numbers, is_decoupled),
+            None,
+        )
+        limits = _limits(numbers, 1.0, gtol, values_per_variable)
+        signal = np.zeros(1, np.int64)
+        stop = run(fun, row_jac, as_tuple(args), state, plan, lower, upper, free, limits, signal)
+        return _result(state.best_x, state.best_gradient, state.numbers[0], values_per_variable * free, stop)
+
+    return minimize_textbook
+
+
+# What is known when the user's code is compiled.
+
+
+def _is_none(given):
+    return given is None or isinstance(given, types.NoneType) or (isinstance(given, types.Omitted) and not given.value)
+
+
+def _is_string(given):
+    return isinstance(given, (types.UnicodeType, types.StringLiteral))
+
+
+def _literal(name, given):
+    """The value of an argument that must be known at compile time."""
+    if isinstance(given, types.Omitted):
+        return given.value
+    if isinstance(given, types.Literal):
+        return given.literal_value
+    if given is None or isinstance(given, (str, bool)):
+        return given
+    raise TypingError(f"{name} is of type {given}: it must be written out in nopython code")
+
+
+def _option_names(options):
+    """The names of the options; None if they are known at run time alone."""
+    if _is_none(options):
+        return ()
+    if isinstance(options, types.LiteralStrKeyDict):
+        names = tuple(key.literal_value for key in options.literal_value)
+    elif isinstance(options, types.BaseNamedTuple):
+        names = options.fields
+    elif isinstance(options, types.DictType) and isinstance(options.value_type, types.Number):
+        return None
+    else:
+        raise TypingError(f"options is of type {options}: it must be a dict, a named tuple or None")
+    for name in names:
+        if name not in _ALLOWED:
+            raise TypingError(f"options: {name!r} is none of those of nopython code, {', '.join(_ALLOWED)}")
+    return names
+
+
+def _type_of_option(options, name):
+    if isinstance(options, types.BaseNamedTuple):
+        return options.types[options.fields.index(name)]
+    return next(kind for key, kind in options.literal_value.items() if key.literal_value == name)
+
+
+def _way(fun, args, jac, options, names):
+    """How the objective is evaluated, and the values that differences take for each variable."""
+    if not isinstance(fun, (types.Dispatcher, types.FunctionType)):
+        raise TypingError(f"fun is of type {fun}: it must be a compiled function")
+    if isinstance(jac, (types.Dispatcher, types.FunctionType)):
+        return evaluate_separately, 0
+    kind = None if _is_none(jac) else _literal("jac", jac)
+    if kind is True:
+        count = len(args) if isinstance(args, types.BaseTuple) else 0 if args == () else 1
+        if isinstance(fun, types.FunctionType):
+            writes = len(fun.signature.args) == 2 + count
+        else:
+            writes = takes_gradient(fun.dispatcher, (None,) * count)
+        return evaluate_in_place if writes else evaluate_pair, 0
+    if not kind:
+        kind = (
+            _literal("finite_diff", _type_of_option(options, "finite_diff"))
+            if names and "finite_diff" in names
+            else "2-point"
+        )
+    if kind not in DIFFERENCES:
+        raise TypingError(f"jac={kind!r}: it must be a compiled function, True, None, '2-point', '3-point' or 'cs'")
+    return DIFFERENCES[kind]
+
+
+# What is done at run time.
+
+
+def _reader(options, tol):
+    """A compiled function of `options` and `tol` that returns the values of `_NUMERIC` as floats."""
+    names = _option_names(options)
+    given = Options(learning_rate=0.0)._asdict()
+    defaults = {name: repr(np.nan if given[name] is None else float(given[name])) for name in _NUMERIC}
+    if not _is_none(tol):
+        defaults["gtol"] = "tol"
+    values = []
+    for name in _NUMERIC:
+        is_text = name == "learning_rate" and names and name in names and _is_string(_type_of_option(options, name))
+        value = f"options.{name}" if isinstance(options, types.BaseNamedTuple) else f"options[{name!r}]"
+        if names is None:
+            value = f"({value} if {name!r} in options else {defaults[name]})"
+        elif name not in names or is_text:
+            value = defaults[name]
+        values.append(f"float({value})")
+    return _compiled_reader(f"lambda options, tol: ({', '.join(values)})")
+
+
+@functools.cache
+def _compiled_reader(source):
+    return numba.njit(eval(source, {"nan": np.nan, "inf": np.inf}))
+
+
+def _check_names(options):
+    """Refuse unknown names in a dict whose names are known at run time alone."""
+    for name in options:
+        if name not in _NUMERIC:
+            raise ValueError("options: a name is none of those of nopython code")
+
+
+def _check_nothing(options):
+    """The names are checked already."""
+
+
+def _limits(numbers, factor, default_gtol, values_per_variable):
+    """The limits that the options tell, checked."""
+    _, _, _, _, _, _, maxiter, maxfev, gtol, ftol, f_target, patience, _, _ = numbers
+    gtol = gtol if gtol == gtol else default_gtol
+    if gtol < 0.0 or gtol == np.inf:
+        raise ValueError("gtol must be a finite number >= 0", gtol)
+    if f_target != f_target:
+        raise ValueError("f_target must be a number", f_target)
+    if not patience >= 1.0:
+        raise ValueError("patience must be a number >= 1", patience)
+    if not maxiter == maxiter:
+        raise ValueError("maxiter must be a number", maxiter)
+    if not maxfev >= 1.0:
+        raise ValueError("maxfev must be a number >= 1", maxfev)
+    return whole.Limits(
+        gtol,
+        factor,
+        ftol,
+        f_target,
+        int(min(patience, _LARGEST_COUNT)),
+        int(min(max(maxiter, 0.0), _LARGEST_COUNT)),
+        int(min(maxfev, _LARGEST_COUNT)),
+        values_per_variable,
+    )
+
+
+def _rule(numbers, is_decoupled):
+    """The rule of the steps that the options tell, checked."""
+    learning_rate, beta_1, beta_2, epsilon, momentum_decay, weight_decay, _, _, _, _, _, _, _, _ = numbers
+    if not 0.0 <= learning_rate < np.inf:
+        raise ValueError("learning_rate must be a finite number >= 0", learning_rate)
+    if not 0.0 <= beta_1 < 1.0:
+        raise ValueError("beta_1 must be in [0, 1)", beta_1)
+    if not 0.0 <= beta_2 < 1.0:
+        raise ValueError("beta_2 must be in [0, 1)", beta_2)
+    if not 0.0 <= epsilon < np.inf:
+        raise ValueError("epsilon must be a finite number >= 0", epsilon)
+    if not 0.0 <= momentum_decay:
+        raise ValueError("momentum_decay must be >= 0", momentum_decay)
+    if not 0.0 <= weight_decay < np.inf:
+        raise ValueError("weight_decay must be a finite number >= 0", weight_decay)
+    coupled, decoupled = (0.0, weight_decay) if is_decoupled else (weight_decay, 0.0)
+    return textbook.Rule(beta_1, beta_2, epsilon, coupled, decoupled)
+
+
+def _copied(x0, dtype):
+    """A contiguous copy of the start, of float32 or float64."""
+    x = np.empty(x0.size, dtype)
+    for i in range(x.size):
+        x[i] = x0[i]
+    return x
+
+
+def _no_bound(bounds, side, x):
+    return None
+
+
+def _bound(bounds, side, x):
+    """The lower bounds (side 0) or the upper ones (1), checked."""
+    if len(bounds) != x.size:
+        raise ValueError("The number of bounds is not compatible with the length of `x0`.")
+    ends = np.empty_like(x)
+    for i in range(x.size):
+        lower, upper = bounds[i]
+        if not (lower <= upper and lower < np.inf and upper > -np.inf):
+            raise ValueError("An upper bound is less than the corresponding lower bound, or none is a number.")
+        ends[i] = upper if side else lower
+    return ends
+
+
+def _given_jac(jac, x, lower, upper, relative_step):
+    """The gradient's function as it is."""
+    return jac
+
+
+def _differences(jac, x, lower, upper, relative_step):
+    """The data of differences."""
+    data_lower, data_upper, free = np.full(x.size, -np.inf), np.full(x.size, np.inf), np.empty(x.size, np.int64)
+    count = 0
+    for i in range(x.size):
+        if lower is not None:
+            data_lower[i], data_upper[i] = lower[i], upper[i]
+        if data_lower[i] != data_upper[i]:
+            free[count] = i
+            count += 1
+    return Differences(data_lower, data_upper, np.full(x.size, relative_step), free[:count])
+
+
+def _count_free(lower, upper, size):
+    if lower is None:
+        return size
+    free = 0
+    for i in range(size):
+        free += lower[i] != upper[i]
+    return free
+
+
+def _nothing(x):
+    return None
+
+
+def _itself(args):
+    return args
+
+
+def _alone(args):
+    return (args,)
+
+
+def _none(args):
+    return ()
+
+
+def _stop_without_search(record, value, eps):
+    """Where a line search has found nothing: whether rounding can be why, if the same value has come out again."""
+    is_noisy = abs(value - record["value"]) > ROUNDING * eps * abs(record["value"])
+    if is_noisy:
+        return _ROUGH
+    return _PRECISION if record["is_explained"] else _PRECISION_LOSS
+
+
+def _result(best_x, best_gradient, record, values_per_gradient, stop):
+    status = _STATUS[stop]
+    return Result(
+        best_x.copy(),
+        record["best_value"],
+        best_gradient.copy(),
+        record["iterations"],
+        record["values"] + values_per_gradient * record["gradients"],
+        status,
+        status == 0,
+    )
+
+
+_SOURCES = *whole.SOURCES, whole
+_auto_state = jit.kernel(make_state, auto_state)
+_limits = jit.kernel(_limits, *_SOURCES)
+_rule = jit.kernel(_rule, *_SOURCES)
+_copied = jit.kernel(_copied)
+_count_free = jit.scalar(_count_free)
+_bound, _differences = numba.njit(_bound), numba.njit(_differences)
+_no_bound, _nothing, _given_jac, _itself, _alone, _none, _check_names, _check_nothing = map(
+    numba.njit, (_no_bound, _nothing, _given_jac, _itself, _alone, _none, _check_names, _check_nothing)
+)
+_stop_without_search = jit.kernel(_stop_without_search, *_SOURCES)
+_result = jit.kernel(_result, *_SOURCES)
