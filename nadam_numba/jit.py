@@ -168,6 +168,25 @@ def function_at(function_type):
     return as_function
 
 
+def constant_address(address):
+    """Make a function for compiled code that returns an `address_of`: code with it is not kept in the cache on disk.
+
+    Parameters
+    ----------
+    address : int
+    """
+
+    @intrinsic
+    def at(typing_context):
+        def generate(context, builder, signature, arguments):
+            pointer = context.add_dynamic_addr(builder, address, info="function")
+            return builder.ptrtoint(pointer, context.get_value_type(numba.types.int64))
+
+        return numba.types.int64(), generate
+
+    return at
+
+
 def is_compiled(function):
     """Whether compiled code can call `function`: it is jitted, and not in object mode."""
     return is_jitted(function) and not function.targetoptions.get("forceobj", False)

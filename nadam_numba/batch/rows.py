@@ -4,29 +4,19 @@ The user's functions are compiled apart, with their own flags, and called by the
 An exception of theirs ends the call, which goes on from the next row when it is made again.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
-from numba import types
 from numba.extending import overload
 
 from nadam_numba import jit
 from nadam_numba.minimize import differences, objective, returned, whole
+from nadam_numba.minimize.addresses import Functions, functions_at, holds_a_function
 from nadam_numba.minimize.differences import Differences
-from nadam_numba.minimize.objective import (
-    compiles_pair,
-    evaluate_at_addresses,
-    evaluate_complex_step,
-    evaluate_in_place,
-    evaluate_pair,
-    evaluate_separately,
-)
+from nadam_numba.minimize.objective import evaluate_complex_step
 from nadam_numba.minimize.result import Stop
-from nadam_numba.minimize.returned import compiles_gradient, compiles_value
 
 _RUNNING, _PRECISION_LOSS = Stop.RUNNING.code, Stop.PRECISION_LOSS.code
 
@@ -153,15 +143,6 @@ _fit_exact = jit.scalar(_fit_exact)
 _fit_differences = jit.scalar(_fit_differences)
 
 
-class Functions(NamedTuple):
-    """The user's compiled functions as `solve_rows` takes them, addresses mostly; `owners` keep the code alive."""
-
-    evaluate: Callable
-    fun: Any
-    jac: Any
-    owners: tuple
-
-
 def functions_for(objective, x, args):
     """Compile the user's functions for the types of x and of a row's args.
 
@@ -183,51 +164,10 @@ def functions_for(objective, x, args):
     numba.NumbaError
         If they do not compile.
     """
-    evaluate = objective.evaluate
-    compiled_evaluate, fun, jac, _ = objective.compiled
-    if evaluate is evaluate_complex_step:  # calls the function at points of two types
-        return Functions(compiled_evaluate, jit.present(fun), jac, (fun,))
-    vector = types.Array(numba.typeof(x).dtype, 1, "C")
-    arg_types = tuple(map(numba.typeof, args))
-    points = (vector, vector) if evaluate is evaluate_in_place else (vector,)
-    readable = compiles_pair if evaluate is evaluate_pair else compiles_value
-    fun = _for_types(fun, points + arg_types)
-    fun_type, jac_type = _function_type(fun, points + arg_types), None
-    if not readable(fun_type.signature.return_type):
-        return None
-    owners = (fun,)
-    if evaluate is evaluate_separately:
-        jac = _for_types(jac, (vector, *arg_types))
-        jac_type = _function_type(jac, (vector, *arg_types))
-        if not compiles_gradient(jac_type.signature.return_type):
-            return None
-        owners = fun, jac
-        jac = jit.address_of(jac, jac_type)
-    return Functions(evaluate_at_addresses(evaluate, fun_type, jac_type), jit.address_of(fun, fun_type), jac, owners)
-
-
-def _for_types(function, argument_types):
-    """The function, compiled for these types; or one that calls it, where it has other parameters or signatures."""
-    if argument_types not in function.overloads:
-        # Not where there are explicit signatures of which this is none, nor where parameters have defaults.
-        with contextlib.suppress(RuntimeError, TypeError):
-            function.compile(argument_types)
-    if argument_types in function.overloads:
-        return function
-    caller = _caller(jit.present(function), len(argument_types))
-    caller.compile(argument_types)
-    return caller
-
-
-@functools.lru_cache(maxsize=64)
-def _caller(function, count):
-    """A compiled function of so many parameters that calls `function`."""
-    parameters = ", ".join(f"argument_{i}" for i in range(count))
-    return numba.njit(eval(f"lambda {parameters}: function({parameters})", {"function": function}))
-
-
-def _function_type(function, argument_types):
-    return types.FunctionType(function.overloads[argument_types].signature.return_type(*argument_types))
+    evaluate, fun, jac, _ = objective.compiled
+    if objective.evaluate is evaluate_complex_step:  # calls the function at points of two types
+        return Functions(evaluate, jit.present(fun), jac, (fun,))
+    return functions_at(objective.evaluate, fun, jac, numba.typeof(x).dtype, tuple(map(numba.typeof, args)))
 
 
 def solver_for(functions, run, arguments):
@@ -243,19 +183,12 @@ def solver_for(functions, run, arguments):
     """
     signature = tuple(map(numba.typeof, arguments))
     has_addresses = isinstance(functions.fun, int)
-    is_shared = has_addresses and not any(map(_holds_a_function, signature[2].types))
+    is_shared = has_addresses and not any(map(holds_a_function, signature[2].types))
     return _solver(functions.evaluate, run, signature, _is_differences(signature[1]), is_shared)
 
 
 def _is_differences(kind):
     return getattr(kind, "instance_class", None) is Differences
-
-
-def _holds_a_function(kind):
-    """Whether values of a type are functions: what takes such is never found again on disk."""
-    return isinstance(kind, (types.Dispatcher, types.FunctionType)) or any(
-        map(_holds_a_function, getattr(kind, "types", ()))
-    )
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 """`minimize` inside the user's own ``@njit`` code: the same steps and bits, in one piece of compiled code."""
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numba
@@ -13,18 +12,20 @@ from numba.np.numpy_support import as_dtype
 
 from nadam_numba import jit
 from nadam_numba.minimize import auto, auto_state, textbook, whole
+from nadam_numba.minimize.addresses import functions_at, holds_a_function
 from nadam_numba.minimize.auto_state import make_state
 from nadam_numba.minimize.differences import Differences
 from nadam_numba.minimize.frontend import minimize
 from nadam_numba.minimize.objective import (
     COMPILED,
     DIFFERENCES,
+    evaluate_complex_step,
     evaluate_in_place,
     evaluate_pair,
     evaluate_separately,
     takes_gradient,
 )
-from nadam_numba.minimize.options import METHODS, Method, Options
+from nadam_numba.minimize.options import METHODS, Options
 from nadam_numba.minimize.result import STOPS, Stop
 from nadam_numba.minimize.rough import ROUNDING
 
@@ -49,7 +50,7 @@ _NUMERIC = (
     "memory",
 )
 _ALLOWED = (*_NUMERIC, "finite_diff")
-_LARGEST_COUNT = float(Options().maxfev)
+_SPARE_PAIRS, _LARGEST_COUNT = auto.SPARE_PAIRS, float(Options().maxfev)
 
 
 class Result(NamedTuple):
@@ -84,7 +85,7 @@ def _minimize(
     for name, given in (("hess", hess), ("hessp", hessp), ("callback", callback)):
         if not _is_none(given):
             raise TypingError(f"{name}: minimize takes none in nopython code")
-    if not _is_none(constraints) and constraints not in ((), types.Tuple(())):
+    if not _is_none(constraints) and constraints != types.Tuple(()):
         raise TypingError("constraints: minimize takes none")
     switches = METHODS.get(str(_literal("method", method)).lower())
     if switches is None:
@@ -92,43 +93,49 @@ def _minimize(
     names = _option_names(options)
     evaluate, values_per_variable = _way(fun, args, jac, options, names)
     x_type = as_dtype(x0.dtype) if x0.dtype == types.float32 else np.dtype(np.float64)
-    parts = _Parts(
-        evaluate=evaluate,
-        values_per_variable=values_per_variable,
-        x_type=x_type,
-        switches=switches,
-        read=_reader(options, tol),
-        check_names=_check_names if names is None else _check_nothing,
-        bound_of=_no_bound if _is_none(bounds) else _bound,
-        as_tuple=_itself if isinstance(args, types.BaseTuple) else _none if _is_none(args) else _alone,
-    )
     if names is None:
-        return _make_choice(_make_auto(parts), _make_textbook(parts))
-    if "learning_rate" not in names:
-        return _make_auto(parts)
-    if not _is_string(_type_of_option(options, "learning_rate")):
-        return _make_textbook(parts)
-    if _literal("options: learning_rate", _type_of_option(options, "learning_rate")) != "auto":
-        raise TypingError("options: learning_rate must be 'auto' or a number in nopython code")
-    return _make_auto(parts)
+        policies = _AUTO, _TEXTBOOK
+    elif "learning_rate" not in names or _is_string(_type_of_option(options, "learning_rate")):
+        policies = (_AUTO,)
+        if names and "learning_rate" in names:
+            rate = _literal("options: learning_rate", _type_of_option(options, "learning_rate"))
+            if rate != "auto":
+                raise TypingError(f"options: learning_rate={rate!r}: it must be 'auto' or a number in nopython code")
+    else:
+        policies = (_TEXTBOOK,)
+    arg_types = _types_of(args)
+    bound = None if _is_none(bounds) else types.Array(numba.from_dtype(x_type), 1, "C")
+    types_given = fun, jac, arg_types, bound
+    parts = [_solver(policy, evaluate, values_per_variable, x_type, switches, types_given) for policy in policies]
+    as_tuple = _itself if isinstance(args, types.BaseTuple) else _none if _is_none(args) else _alone
+    return _make(parts, _reader(options, tol), x_type, _no_bound if bound is None else _bound, as_tuple)
 
 
-class _Parts(NamedTuple):
-    """What the types of the arguments decide."""
+def _make(solvers, read, x_type, bound_of, as_tuple):
+    """The implementation: what is read from the arguments, and the call of the code that does the rest."""
+    by_policy, check_names = solvers[0], _check_nothing
 
-    evaluate: Callable
-    values_per_variable: int
-    x_type: np.dtype
-    switches: Method
-    read: Callable
-    check_names: Callable
-    bound_of: Callable
-    as_tuple: Callable
+    def minimize_once(
+        fun,
+        x0,
+        args=(),
+        method="nadam",
+        jac=None,
+        hess=None,
+        hessp=None,
+        bounds=None,
+        constraints=(),
+        tol=None,
+        callback=None,
+        options=None,
+    ):
+        x = _copied(x0, x_type)
+        lower, upper = bound_of(bounds, 0, x), bound_of(bounds, 1, x)
+        return by_policy(fun, jac, as_tuple(args), x, lower, upper, read(options, tol))
 
-
-def _make_choice(minimize_auto, minimize_textbook):
-    """For options that are a dict of numbers, whose names are known at run time alone."""
-    by_policy, by_rate = numba.njit(minimize_auto), numba.njit(minimize_textbook)
+    if len(solvers) == 1:
+        return minimize_once
+    by_rate, check_names = solvers[1], _check_names
 
     def minimize_either(
         fun,
@@ -144,124 +151,139 @@ def _make_choice(minimize_auto, minimize_textbook):
         callback=None,
         options=None,
     ):
+        check_names(options)
+        x = _copied(x0, x_type)
+        lower, upper = bound_of(bounds, 0, x), bound_of(bounds, 1, x)
         if "learning_rate" in options:
-            return by_rate(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
-        return by_policy(fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options)
+            return by_rate(fun, jac, as_tuple(args), x, lower, upper, read(options, tol))
+        return by_policy(fun, jac, as_tuple(args), x, lower, upper, read(options, tol))
 
     return minimize_either
 
 
-def _make_auto(parts):
-    evaluate, values_per_variable, x_type, _, read, check_names, bound_of, as_tuple = parts
-    run = whole.compiled(whole.run_auto, COMPILED[evaluate])
-    evaluate = COMPILED[evaluate]
-    jac_of = _differences if values_per_variable else _given_jac
-    factor = float(auto.gtol_factor(values_per_variable == 0, x_type))
-    spare = auto.SPARE_PAIRS
+def _solver(policy, evaluate, values_per_variable, x_type, switches, types_given):
+    """A compiled function ``(fun, jac, args, x, lower, upper, numbers)`` that minimises.
 
-    def minimize_auto(
-        fun,
-        x0,
-        args=(),
-        method="nadam",
-        jac=None,
-        hess=None,
-        hessp=None,
-        bounds=None,
-        constraints=(),
-        tol=None,
-        callback=None,
-        options=None,
-    ):
-        check_names(options)
-        numbers = read(options, tol)
-        x = _copied(x0, x_type)
-        lower, upper = bound_of(bounds, 0, x), bound_of(bounds, 1, x)
-        row_jac = jac_of(jac, x, lower, upper, numbers[-2])
-        free = _count_free(lower, upper, x.size)
-        state = _auto_state(x, x, min(int(numbers[-1]), x.size + spare))
-        plan = whole.AutoPlan(_AUTO_BLANK, np.zeros(1))
-        limits = _limits(numbers, factor, np.nan, values_per_variable)
-        row_args = as_tuple(args)
-        stop = run(fun, row_jac, row_args, state, plan, lower, upper, free, limits, np.zeros(1, np.int64))
-        record = state.numbers[0]
-        if stop == _PRECISION_LOSS:
-            value, has_gradient = evaluate(
-                fun, row_jac, row_args, state.x, np.empty_like(state.x), record["best_value"]
-            )
-            record["values"] += 1
-            record["gradients"] += has_gradient
-            stop = _stop_without_search(record, value, np.finfo(x.dtype).eps)
-        return _result(state.best_x, state.best_gradient, record, values_per_variable * free, stop)
-
-    return minimize_auto
-
-
-def _make_textbook(parts):
-    evaluate, values_per_variable, x_type, switches, read, check_names, bound_of, as_tuple = parts
-    run = whole.compiled(whole.run_textbook, COMPILED[evaluate])
-    jac_of = _differences if values_per_variable else _given_jac
-    gtol = float(textbook.default_gtol(x_type, values_per_variable == 0))
-    nesterov, is_decoupled = switches.nesterov, switches.decoupled_weight_decay
-    largest_of = np.zeros_like if switches.amsgrad else _nothing
-    chunk = whole.CHUNK
-
-    def minimize_textbook(
-        fun,
-        x0,
-        args=(),
-        method="nadam",
-        jac=None,
-        hess=None,
-        hessp=None,
-        bounds=None,
-        constraints=(),
-        tol=None,
-        callback=None,
-        options=None,
-    ):
-        check_names(options)
-        numbers = read(options, tol)
-        x = _copied(x0, x_type)
-        lower, upper = bound_of(bounds, 0, x), bound_of(bounds, 1, x)
-        row_jac = jac_of(jac, x, lower, upper, numbers[-2])
-        free = _count_free(lower, upper, x.size)
-        state = textbook.State(
-            x,
-            np.zeros_like(x),
-            x.copy(),
-            np.zeros_like(x),
-            _TEXTBOOK_BLANK.copy(),
-            np.zeros_like(x),
-            np.zeros_like(x),
-            largest_of(x),
-            np.zeros(textbook.RECENT_VALUES),
-            x.copy(),
-            lower,
-            upper,
+    It calls code that is compiled once for all objectives of the same types, and kept on disk. To compile this code
+    into each function that minimises would take seconds.
+    """
+    fun, jac, arg_types, bound = types_given
+    is_exact = values_per_variable == 0
+    if policy is _AUTO:
+        solve, run = _solve_auto, whole.run_auto
+        constants = float(auto.gtol_factor(is_exact, x_type)), values_per_variable
+        bound_functions = {}
+    else:
+        solve, run = _solve_textbook, whole.run_textbook
+        gtol = float(textbook.default_gtol(x_type, is_exact))
+        constants = gtol, values_per_variable, switches.nesterov, switches.decoupled_weight_decay
+        bound_functions = {"_largest_of": np.zeros_like if switches.amsgrad else _nothing}
+    bound_functions["_jac_of"] = _given_jac if is_exact else _differences
+    number = numba.from_dtype(x_type)
+    found = None
+    is_plain = isinstance(fun, types.Dispatcher) and (not isinstance(jac, types.FunctionType))
+    if is_plain and evaluate is not evaluate_complex_step and not any(map(holds_a_function, arg_types)):
+        found = functions_at(evaluate, fun.dispatcher, getattr(jac, "dispatcher", None), number, arg_types)
+    if found is None:
+        way = COMPILED[evaluate]
+        core = jit.driver(solve, _evaluate=way, _run=whole.compiled(run, way), **bound_functions)
+        return numba.njit(
+            lambda fun, jac, args, x, lower, upper, numbers: core(fun, jac, args, x, lower, upper, numbers, constants)
         )
-        plan = whole.TextbookPlan(
-            _TEXTBOOK_BLANK,
-            np.full(chunk, numbers[0]),
-            np.empty((0, 4)),
-            np.empty((chunk, 4)),
-            (numbers[1], numbers[2], numbers[4], nesterov),
-            True,
-            _rule(numbers, is_decoupled),
-            None,
-        )
-        limits = _limits(numbers, 1.0, gtol, values_per_variable)
-        signal = np.zeros(1, np.int64)
-        stop = run(fun, row_jac, as_tuple(args), state, plan, lower, upper, free, limits, signal)
-        return _result(state.best_x, state.best_gradient, state.numbers[0], values_per_variable * free, stop)
+    jac_type = types.int64 if isinstance(found.jac, int) else types.none
+    vector, bound = types.Array(number, 1, "C"), types.none if bound is None else bound
+    numbers_type, constants_type = types.UniTuple(types.float64, len(_NUMERIC)), numba.typeof(constants)
+    signature = types.int64, jac_type, types.Tuple(arg_types), vector, bound, bound, numbers_type, constants_type
+    core = _core(solve, run, found.evaluate, signature, tuple(bound_functions.items()))
+    core_type = types.FunctionType(core.overloads[signature].signature.return_type(*signature))
+    core_at, core_address = jit.function_at(core_type), jit.constant_address(jit.address_of(core, core_type))
+    fun_address = jit.constant_address(found.fun)
+    jac_address = jit.constant_address(found.jac) if isinstance(found.jac, int) else _no_address
+    _owners.append(found.owners)  # the code lives as long as that which calls it
 
-    return minimize_textbook
+    def call(fun, jac, args, x, lower, upper, numbers):
+        return core_at(core_address())(fun_address(), jac_address(), args, x, lower, upper, numbers, constants)
+
+    return numba.njit(call)
+
+
+_owners = []
+
+
+@functools.cache
+def _core(solve, run, evaluate, signature, bound_functions):
+    bound = {"_evaluate": evaluate, "_run": whole.compiled(run, evaluate), **dict(bound_functions)}
+    return jit.address_driver(solve, signature, *_SOURCES, **bound)
+
+
+_AUTO, _TEXTBOOK = "auto", "textbook"
+_evaluate = _run = _jac_of = _largest_of = None
+
+
+def _solve_auto(fun, jac, args, x, lower, upper, numbers, constants):
+    """Minimise by the policy of "auto"; `numbers` are the options, `constants` what follows from types."""
+    factor, values_per_variable = constants
+    row_jac = _jac_of(jac, x, lower, upper, numbers[-2])
+    free = _count_free(lower, upper, x.size)
+    state = _auto_state(x, x, min(int(numbers[-1]), x.size + _SPARE_PAIRS))
+    plan = whole.AutoPlan(_AUTO_BLANK, np.zeros(1))
+    limits = _limits(numbers, factor, np.nan, values_per_variable)
+    stop = _run(fun, row_jac, args, state, plan, lower, upper, free, limits, np.zeros(1, np.int64))
+    record = state.numbers[0]
+    if stop == _PRECISION_LOSS:
+        value, has_gradient = _evaluate(fun, row_jac, args, state.x, np.empty_like(x), record["best_value"])
+        record["values"] += 1
+        record["gradients"] += has_gradient
+        stop = _stop_without_search(record, value, np.finfo(x.dtype).eps)
+    return _result(state.best_x, state.best_gradient, record, values_per_variable * free, stop)
+
+
+def _solve_textbook(fun, jac, args, x, lower, upper, numbers, constants):
+    """Minimise at a given learning rate."""
+    gtol, values_per_variable, nesterov, is_decoupled = constants
+    row_jac = _jac_of(jac, x, lower, upper, numbers[-2])
+    free = _count_free(lower, upper, x.size)
+    state = textbook.State(
+        x,
+        np.zeros_like(x),
+        x.copy(),
+        np.zeros_like(x),
+        _TEXTBOOK_BLANK.copy(),
+        np.zeros_like(x),
+        np.zeros_like(x),
+        _largest_of(x),
+        np.zeros(textbook.RECENT_VALUES),
+        x.copy(),
+        lower,
+        upper,
+    )
+    plan = whole.TextbookPlan(
+        _TEXTBOOK_BLANK,
+        np.full(whole.CHUNK, numbers[0]),
+        np.empty((0, 4)),
+        np.empty((whole.CHUNK, 4)),
+        (numbers[1], numbers[2], numbers[4], nesterov),
+        True,
+        _rule(numbers, is_decoupled),
+        None,
+    )
+    limits = _limits(numbers, 1.0, gtol, values_per_variable)
+    stop = _run(fun, row_jac, args, state, plan, lower, upper, free, limits, np.zeros(1, np.int64))
+    return _result(state.best_x, state.best_gradient, state.numbers[0], values_per_variable * free, stop)
 
 
 # What is known when the user's code is compiled.
 
 
+def _types_of(args):
+    """The types of args, a tuple or a single one, as they are at run time."""
+    kinds = args.types if isinstance(args, types.BaseTuple) else () if _is_none(args) else (args,)
+    return tuple(map(types.unliteral, kinds))
+
+
 def _is_none(given):
+    if isinstance(given, tuple):
+        return given == ()
     return given is None or isinstance(given, types.NoneType) or (isinstance(given, types.Omitted) and not given.value)
 
 
@@ -468,6 +490,10 @@ def _nothing(x):
     return None
 
 
+def _no_address():
+    return None
+
+
 def _itself(args):
     return args
 
@@ -508,8 +534,8 @@ _rule = jit.kernel(_rule, *_SOURCES)
 _copied = jit.kernel(_copied)
 _count_free = jit.scalar(_count_free)
 _bound, _differences = numba.njit(_bound), numba.njit(_differences)
-_no_bound, _nothing, _given_jac, _itself, _alone, _none, _check_names, _check_nothing = map(
-    numba.njit, (_no_bound, _nothing, _given_jac, _itself, _alone, _none, _check_names, _check_nothing)
+_no_bound, _nothing, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing = map(
+    numba.njit, (_no_bound, _nothing, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing)
 )
 _stop_without_search = jit.kernel(_stop_without_search, *_SOURCES)
 _result = jit.kernel(_result, *_SOURCES)
