@@ -1,8 +1,11 @@
-"""NAdam inside the user's own ``@njit`` code: a state and a step, with the bits of `nadam_numba.NAdam`."""
+"""NAdam inside the user's own ``@njit`` code, and from C: a state and a step, with the bits of `nadam_numba.NAdam`."""
 
+import functools
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
+from numba import carray, cfunc, types
 
 from nadam_numba import cpu, jit, rule
 
@@ -149,3 +152,93 @@ def _nadam_step(x, gradient, state):
 
 nadam_init = jit.kernel(_nadam_init)
 nadam_step = jit.kernel(_nadam_step, rule, cpu)
+
+
+class CFunctions(NamedTuple):
+    """Functions for C, C++ and Fortran, whose types stand in ``nadam_numba.h``; each has its `address` and `ctypes`.
+
+    Attributes
+    ----------
+    init : cfunc
+        ``nadam_init_function``.
+    step : cfunc
+        ``nadam_step_function``: one step of arrays of double.
+    step_float : cfunc
+        ``nadam_step_float_function``: the same for float.
+    """
+
+    init: object
+    step: object
+    step_float: object
+
+
+def include_folder() -> str:
+    """The folder of ``nadam_numba.h``, for the compiler's option ``-I``."""
+    return str(pathlib.Path(__file__).parent / "include")
+
+
+@functools.cache
+def c_functions() -> CFunctions:
+    """Compile the functions for C, once in a process, which they live as long as.
+
+    Returns
+    -------
+    CFunctions
+
+    Examples
+    --------
+    >>> from nadam_numba.embed import c_functions
+    >>> c_functions().step.address != 0
+    True
+    """
+    return CFunctions(
+        cfunc(_C_INIT)(_c_init),
+        cfunc(_c_step_type(types.float64))(_c_step),
+        cfunc(_c_step_type(types.float32))(_c_step),
+    )
+
+
+# In a state: the number of steps, an integer, and numbers.
+_NUMBERS_OF_STATE = 7
+_C_INIT = types.int64(types.voidptr, *[types.float64] * 5)
+
+
+def _c_step_type(number):
+    return types.void(types.voidptr, types.int64, *[types.CPointer(number)] * 4)
+
+
+def _c_init(state, learning_rate, beta_1, beta_2, epsilon, momentum_decay):
+    if not 0.0 <= learning_rate < np.inf:
+        return 2
+    if not 0.0 <= beta_1 < 1.0:
+        return 3
+    if not 0.0 <= beta_2 < 1.0:
+        return 4
+    if not 0.0 <= epsilon < np.inf:
+        return 5
+    if not 0.0 <= momentum_decay:
+        return 6
+    carray(state, (1,), np.int64)[0] = 0
+    numbers = carray(state, (_NUMBERS_OF_STATE,), np.float64)
+    numbers[1], numbers[2] = 1.0, learning_rate
+    numbers[3], numbers[4], numbers[5], numbers[6] = beta_1, beta_2, epsilon, momentum_decay
+    return 0
+
+
+def _c_step(state, n, x, gradient, first_moment, second_moment):
+    numbers = carray(state, (_NUMBERS_OF_STATE,), np.float64)
+    nadam_step(
+        carray(x, (n,)),
+        carray(gradient, (n,)),
+        NAdamState(
+            carray(first_moment, (n,)),
+            carray(second_moment, (n,)),
+            carray(state, (1,), np.int64),
+            numbers[1:2],
+            numbers[2:3],
+            numbers[3],
+            numbers[4],
+            numbers[5],
+            numbers[6],
+        ),
+    )

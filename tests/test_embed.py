@@ -1,6 +1,11 @@
 """NAdam in nopython code: NAdam.step's bits, in functions, in parallel loops, compiled once."""
 
+import ctypes
 import math
+import pathlib
+import shutil
+import subprocess
+import sys
 
 import numba
 import numpy as np
@@ -10,7 +15,8 @@ from numba.core.errors import TypingError
 from numba.extending import is_jitted
 
 from nadam_numba import NAdam
-from nadam_numba.embed import nadam_init, nadam_step
+from nadam_numba.embed import c_functions, include_folder, nadam_init, nadam_step
+from tests.marks import needs_compiler
 
 
 @njit
@@ -118,3 +124,56 @@ def test_compiles_once():
     descend(np.zeros(10), 5, 0.2)
     assert [len(function.signatures) for function in (descend, nadam_init, nadam_step)] == counts
     assert numba.typeof(nadam_init(x)) == numba.typeof(nadam_init(np.ones(5), beta_1=0, epsilon=1))
+
+
+# From C.
+
+
+def c_state(rate):
+    functions, state = c_functions(), np.zeros(7)
+    init = functions.init.ctypes
+    assert init(state.ctypes.data, rate, 0.9, 0.999, 1e-8, 4e-3) == 0
+    return functions, state
+
+
+@needs_compiler
+@pytest.mark.parametrize(("dtype", "name"), [(np.float64, "step"), (np.float32, "step_float")])
+def test_c_functions_step_as_nadam(dtype, name):
+    functions, state = c_state(0.05)
+    step = getattr(functions, name)
+    pointers = [ctypes.c_void_p] * 4
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, *pointers)(step.address)
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal(7).astype(dtype)
+    expected, first, second = x.copy(), np.zeros_like(x), np.zeros_like(x)
+    optimizer = NAdam(expected, learning_rate=0.05)
+    for _ in range(20):
+        gradient = rng.standard_normal(7).astype(dtype)
+        call(state.ctypes.data, 7, *(array.ctypes.data for array in (x, gradient, first, second)))
+        optimizer.step(gradient)
+    assert x.tolist() == expected.tolist()
+    assert state.view(np.int64)[0] == 20
+
+
+@needs_compiler
+def test_c_init_tells_which_argument_is_out_of_range():
+    state = np.full(7, 3.0)
+    init = c_functions().init.ctypes
+    good = [0.1, 0.9, 0.999, 1e-8, 4e-3]
+    for place, bad in enumerate([-1.0, 1.0, np.nan, np.inf, -1.0]):
+        given = [*good[:place], bad, *good[place + 1 :]]
+        assert init(state.ctypes.data, *given) == place + 2
+    assert state.tolist() == [3.0] * 7
+
+
+def test_the_header_is_there():
+    assert (pathlib.Path(include_folder()) / "nadam_numba.h").is_file()
+
+
+@needs_compiler
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+def test_the_example_in_c():
+    example = pathlib.Path(__file__).parents[1] / "examples" / "from_c" / "run.py"
+    done = subprocess.run([sys.executable, example], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "the same bits: True" in done.stdout
