@@ -254,7 +254,7 @@ def test_a_bad_row_fails_alone(wrap):
     assert batch.status.tolist() == [0, 3, 0, 7, 7, batch.status[5], 0, 7]
     assert batch.status[5] in (3, 4)
     np.testing.assert_allclose(batch.x[[0, 2, 6]], 0.5, atol=1e-6)
-    assert {row: type(error) for row, error in batch.exceptions.items()} == {
+    assert {row: type(error) for row, error in batch.exceptions} == {
         3: ZeroDivisionError,
         4: KeyError,
         7: ZeroDivisionError,
@@ -263,6 +263,7 @@ def test_a_bad_row_fails_alone(wrap):
     assert batch.x[3].tolist() == [1.0, 1.0]
     assert np.isnan(batch.fun[3])
     assert not batch.success[[1, 3, 4, 5, 7]].any()
+    assert "no such row" in repr(batch)
 
 
 @needs_compiler
@@ -319,7 +320,7 @@ def test_the_users_function_keeps_its_flags():
 
     batch = minimize_batch(divides, np.array([[1.0], [6.0]]), batch_args=np.zeros(2))
     assert batch.status.tolist() == [0, 7]
-    assert isinstance(batch.exceptions[1], ZeroDivisionError)
+    assert isinstance(batch.exceptions[0][1], ZeroDivisionError)
     with pytest.raises(ZeroDivisionError):
         divides(np.array([6.0]), 0.0)
 
@@ -353,6 +354,7 @@ def test_a_function_among_the_arguments():
 def test_no_rows():
     batch = minimize_batch(COMPILED[quartic], np.empty((0, 3)), 1.0, np.empty((0, 3)))
     assert batch.x.shape == (0, 3)
+    assert "exceptions: ()" in repr(batch)
     assert batch.fun.shape == batch.status.shape == batch.message.shape == (0,)
 
 
@@ -407,7 +409,7 @@ def test_exceptions_come_back_from_a_map():
         njit(sometimes_bad), np.ones((3, 2)), batch_args=np.array([0, 0, 2]), workers=lambda f, parts: map(f, parts)
     )
     assert batch.status.tolist() == [0, 0, 7]
-    assert isinstance(batch.exceptions[2], ZeroDivisionError)
+    assert isinstance(batch.exceptions[0][1], ZeroDivisionError)
 
 
 def test_four_threads_at_once():

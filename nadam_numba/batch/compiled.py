@@ -90,7 +90,7 @@ def solve_in_threads(problem, objective, functions, outcome, exceptions, threads
     first = make_worker()  # compiles, here where an exception is the caller's
     threads = max(1, min(threads, count))
     take = _counter(count, threads)
-    failures, finished = [], [0] * threads
+    failures, finished, running, all_ended = [], [0] * threads, [None] * threads, threading.Event()
 
     def work(number):
         try:
@@ -105,21 +105,22 @@ def solve_in_threads(problem, objective, functions, outcome, exceptions, threads
         except BaseException as error:
             failures.append(error)
             signal[0] = Stop.INTERRUPTED.code
+        finally:
+            running.pop()
+            if not running:
+                all_ended.set()
 
-    members = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(threads)]
-    for member in members:
-        member.start()
+    for number in range(threads):
+        threading.Thread(target=work, args=(number,), daemon=True).start()
     try:
-        for member in members:
-            while member.is_alive():
-                member.join(_LOOK_SECONDS)
-                watch.show(sum(finished))
-                if time.perf_counter() >= watch.deadline:
-                    signal[0] = Stop.TIME_LIMIT.code
+        # Not by Thread.join: an interrupt in its midst makes Python 3.11 take a thread for ended that is not.
+        while not all_ended.wait(_LOOK_SECONDS):
+            watch.show(sum(finished))
+            if time.perf_counter() >= watch.deadline:
+                signal[0] = Stop.TIME_LIMIT.code
     except KeyboardInterrupt:
         signal[0] = Stop.INTERRUPTED.code
-        for member in members:
-            member.join()
+        all_ended.wait()
     watch.show(sum(finished))
     if failures:
         raise failures[0]

@@ -1,6 +1,7 @@
 """The functions `minimize_batch` and `best_of`: what they accept, and the way from the starts to the results."""
 
 import contextlib
+import operator
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ def minimize_batch(
     scipy.optimize.OptimizeResult
         Arrays with an entry for each row: x and jac, shape (B, n), fun, nit, nfev, njev, status, success, message, as
         in the result of `nadam_numba.minimize`. Status 7 stands for a row whose objective raised an exception; its x is
-        the best point before. `exceptions` is a dict of these, by row; of the first 10,000. After an interrupt
+        the best point before. `exceptions` are pairs of a row and its exception, 10,000 at most. After an interrupt
         from the keyboard (status 98) or the end of `max_time` (5), rows that have not begun have their start for x and
         NaN for fun.
 
@@ -149,7 +150,7 @@ def minimize_batch(
         status=_STATUS[stop],
         success=_STATUS[stop] == 0,
         message=message,
-        exceptions=exceptions,
+        exceptions=tuple(sorted(exceptions.items(), key=operator.itemgetter(0))),
     )
 
 

@@ -184,6 +184,8 @@ def _solver(policy, evaluate, values_per_variable, x_type, switches, types_given
     is_plain = isinstance(fun, types.Dispatcher) and (not isinstance(jac, types.FunctionType))
     if is_plain and evaluate is not evaluate_complex_step and not any(map(holds_a_function, arg_types)):
         found = functions_at(evaluate, fun.dispatcher, getattr(jac, "dispatcher", None), number, arg_types)
+        if found is None:
+            raise TypingError("fun or jac return what minimize cannot read: it must be a number, or a gradient")
     if found is None:
         way = COMPILED[evaluate]
         core = jit.driver(solve, _evaluate=way, _run=whole.compiled(run, way), **bound_functions)
