@@ -3,9 +3,9 @@
     OPENBLAS_NUM_THREADS=1 python benchmarks/batch.py [--rows 262144] [--json FILE]
 
 The problem: decays ``a exp(-k t) + c`` of 16 samples with noise, 3 parameters, one fit for each pixel of a 512 x 512
-image. All start from (1, 1, 0); all but the plain least_squares have the gradient or the Jacobian; all run in one process, one after the other, on
-the cores that it has. The slow ones fit a sample of the rows. The yardstick of accuracy is least_squares
-at tolerances of 1e-15.
+image. All start from (1, 1, 0); all but the plain least_squares have the gradient or the Jacobian; all run in one
+process, one after the other, on the cores that it has. The slow ones fit a sample of the rows. The yardstick of
+accuracy is least_squares at tolerances of 1e-15.
 """
 
 import argparse
