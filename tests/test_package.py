@@ -30,7 +30,16 @@ print([name for name in heavy if name in sys.modules])
 
 
 def test_public_names():
-    assert nadam_numba.__all__ == ["NAdam", "load_checkpoint", "minimize", "nadam", "schedules", "warmup"]
+    assert nadam_numba.__all__ == [
+        "NAdam",
+        "best_of",
+        "load_checkpoint",
+        "minimize",
+        "minimize_batch",
+        "nadam",
+        "schedules",
+        "warmup",
+    ]
     for name in nadam_numba.__all__:
         assert getattr(nadam_numba, name).__doc__
 

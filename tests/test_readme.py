@@ -24,4 +24,4 @@ def test_example_runs(example, tmp_path, monkeypatch):
 
 
 def test_each_kind_of_user_has_an_example():
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9

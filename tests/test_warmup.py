@@ -29,7 +29,7 @@ with numba.core.event.install_recorder("numba:compile") as recorder:
         NAdam(np.ones(3, dtype)).step(np.ones(3, dtype))
     results = [minimize(fun, [3.0, 4.0]) for fun in (value, njit(value))]
 print([event.data["dispatcher"].py_func.__name__ for _, event in recorder.buffer if event.is_start])
-kernels = cpu.update_serial, cpu.copy_into, auto._start, auto._propose, auto._digest, auto._accept
+kernels = cpu.update_serial, cpu.copy_into, auto.open_run, auto._propose, auto._digest, auto._accept
 print(sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels))
 print(all(result.nit > 0 for result in results))
 """
