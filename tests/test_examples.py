@@ -1,5 +1,6 @@
 """Each example checks itself against a known answer, draws its figure, and is gone in under a minute."""
 
+import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -15,10 +16,8 @@ SIZES = {"decay_image": ["--size", "64"]}
 @needs_compiler
 @pytest.mark.parametrize("name", ["decay_image", "lotka_volterra", "inverse_heat", "helium", "digits_mlp"])
 def test_the_example_holds_its_own_check(name, tmp_path):
-    pytest.importorskip("matplotlib")
-    if name == "digits_mlp":
-        pytest.importorskip("sklearn")
-    command = [sys.executable, str(FOLDER / f"{name}.py"), str(tmp_path), *SIZES.get(name, [])]
+    draws = importlib.util.find_spec("matplotlib") is not None
+    command = [sys.executable, str(FOLDER / f"{name}.py"), *[str(tmp_path)] * draws, *SIZES.get(name, [])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / f"{name}.png").stat().st_size > 1000
+    assert draws == (tmp_path / f"{name}.png").exists()
