@@ -88,7 +88,9 @@ def address_driver(function, arguments, *source_modules, nogil=False, **bound):
     # What a signature is filed under does not tell which functions are bound; several of them may have one name.
     names = " ".join(callee.__qualname__ for callee in bound.values())
     variant = "address", hashlib.sha256(names.encode()).hexdigest()[:16]
-    dispatcher = _compiled_on_disk(bind(function, **bound), variant, source_modules, nogil=nogil)
+    dispatcher = _compiled_on_disk(
+        bind(function, **bound), variant, source_modules, **({"nogil": True} if nogil else {})
+    )
     dispatcher.compile(arguments)
     dispatcher.disable_compile()
     return dispatcher

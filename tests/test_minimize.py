@@ -388,14 +388,14 @@ def test_drivers_carry_no_flags_that_could_leak():
     plain = njit(lambda: 0).targetoptions
     pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
     loops = [
-        loop_for(loop.iterate, pair, np.zeros(2), loop._example, variant, loop._SOURCES, **bound)[0]
+        loop_for(loop.iterate, pair, np.zeros(2), loop._example, variant, loop.SOURCES, **bound)[0]
         for loop, at_addresses, bound in (
             (auto, (False,), {}),
             (textbook, (False,) * 3, {"_update": cpu.update_serial}),
         )
         for variant in (None, at_addresses)
     ]
-    for function in (*loops, *objective._COMPILED.values()):
+    for function in (*loops, *objective.COMPILED.values()):
         assert function.targetoptions == plain
 
 
@@ -404,7 +404,7 @@ def test_loops_with_other_kernels_are_filed_apart():
     pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
     names = {
         loop_for(
-            textbook.iterate, pair, np.zeros(2), textbook._example, (False,) * 3, textbook._SOURCES, _update=update
+            textbook.iterate, pair, np.zeros(2), textbook._example, (False,) * 3, textbook.SOURCES, _update=update
         )[0].__qualname__
         for update in (cpu.update_serial, cpu.update_parallel)
     }

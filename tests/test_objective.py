@@ -568,7 +568,7 @@ def test_exceptions_and_flags_are_the_users(wrap, jac):
 @needs_compiler
 def test_drivers_carry_no_flags_that_could_leak():
     plain = njit(lambda: 0).targetoptions
-    for function in (*objective_module._COMPILED.values(), *low_level._COMPILED.values()):
+    for function in (*objective_module.COMPILED.values(), *low_level._COMPILED.values()):
         assert function.targetoptions == plain
 
 
@@ -921,9 +921,7 @@ def test_a_new_low_level_callable_compiles_nothing():
     for k, c in enumerate(functions, 2):
         objective = make_objective(LowLevelCallable(c.ctypes), None, (), X)
         assert [found[0] for found in evaluations(objective)] == [X[0] * k] * 2
-        counts.append(
-            [len(f.signatures) for f in (*low_level._COMPILED.values(), *objective_module._COMPILED.values())]
-        )
+        counts.append([len(f.signatures) for f in (*low_level._COMPILED.values(), *objective_module.COMPILED.values())])
     assert counts[0] == counts[1]
 
 
