@@ -91,7 +91,7 @@ def _part(array, start, stop):
 
 
 _cast = jit.scalar(_cast)
-_part = jit.scalar(_part)
+_part = jit.scalar(_part, makes_arrays=True)
 _element = jit.scalar(_element)
 _set_element = jit.scalar(_set_element)
 
@@ -198,9 +198,10 @@ def _add_rows(sums, positions, values):
             sums[positions[k], column] += values[k, column]
 
 
-def _both(function):
+def _both(function, makes_arrays=False):
     """The kernels of `function` without and with threads, told apart by `jit.use_threads`."""
-    serial, parallel = jit.kernel(function, rule), jit.kernel(function, rule, parallel=True)
+    serial = jit.kernel(function, rule, makes_arrays=makes_arrays)
+    parallel = jit.kernel(function, rule, parallel=True)
 
     def run(array, *arguments):
         kernel = parallel if jit.use_threads(array.size) else serial
@@ -217,10 +218,11 @@ _KERNELS = {
 }
 update_serial = _KERNELS["native", False]
 update_parallel = _KERNELS["native", True]
+update_inlined = jit.kernel(_update, rule, is_inlined=True, **ORDERS["native"])
 accumulate = _both(_accumulate)
 average = _both(_average)
 condition = _both(_condition)
-sum_of_squares = _both(_sum_of_squares)
+sum_of_squares = _both(_sum_of_squares, makes_arrays=True)
 has_only_finite = _both(_has_only_finite)
 add_rows = jit.kernel(_add_rows)
 

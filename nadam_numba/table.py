@@ -470,5 +470,5 @@ def _step(places, chunks, spans, kind, settings, like, largest_moment, average):
 _overlaps = jit.scalar(_overlaps)
 _scalars = jit.scalar(_scalars)
 _find = jit.kernel(_find_unusual, pointers)
-_step_serial = jit.kernel(_step, cpu, pointers, rule)
+_step_serial = jit.kernel(_step, cpu, pointers, rule, makes_arrays=True)
 _step_parallel = jit.kernel(_step, cpu, pointers, rule, parallel=True)

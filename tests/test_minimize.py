@@ -391,7 +391,7 @@ def test_drivers_carry_no_flags_that_could_leak():
         loop_for(loop.iterate, pair, np.zeros(2), loop._example, variant, loop._SOURCES, **bound)[0]
         for loop, at_addresses, bound in (
             (auto, (False,), {}),
-            (textbook, (False,) * 3, {"_update": cpu.update_serial}),
+            (textbook, (False, None, None), {"_move": textbook._MOVES[False]}),
         )
         for variant in (None, at_addresses)
     ]
@@ -404,9 +404,9 @@ def test_loops_with_other_kernels_are_filed_apart():
     pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
     names = {
         loop_for(
-            textbook.iterate, pair, np.zeros(2), textbook._example, (False,) * 3, textbook._SOURCES, _update=update
+            textbook.iterate, pair, np.zeros(2), textbook._example, (False, None, None), textbook._SOURCES, _move=move
         )[0].__qualname__
-        for update in (cpu.update_serial, cpu.update_parallel)
+        for move in textbook._MOVES.values()
     }
     assert len(names) == 2
 
