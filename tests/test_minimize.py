@@ -14,7 +14,7 @@ from numba import njit
 from numba.extending import is_jitted
 from problems import PROBLEMS, Problem, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
-from nadam_numba import NAdam, cpu, jit, minimize, schedules
+from nadam_numba import NAdam, jit, minimize, schedules
 from nadam_numba.minimize import auto, objective, run, textbook
 from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.objective import make_objective

@@ -256,11 +256,11 @@ def iterate(
 
 def _make_move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate, weights, k, rule):
     """Make a step, and say whether it leads anywhere: at a rate that vanishes, or in a corner of the bounds, not."""
-    iterate, x, gradient = vectors[X], vectors[X], vectors[GRADIENT]
+    point, x, gradient = vectors[X], vectors[X], vectors[GRADIENT]
     if in_units is not None:
         x, gradient, unit = vectors[X_IN_UNITS], vectors[GRADIENT_IN_UNITS], vectors[UNIT]
         for i in range(x.size):
-            x[i] = iterate[i] / unit[i]
+            x[i] = point[i] / unit[i]
             gradient[i] = vectors[GRADIENT, i] * unit[i]
     _update(
         x,
@@ -289,10 +289,10 @@ def _make_move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate,
     )
     if in_units is not None:
         for i in range(x.size):
-            iterate[i] = x[i] * unit[i]
-    clip(iterate, lower, upper)
+            point[i] = x[i] * unit[i]
+    clip(point, lower, upper)
     numbers[0]["mu_product"] = weights[k, 3]
-    return _differs(iterate, vectors[LAST_X])
+    return _differs(point, vectors[LAST_X])
 
 
 def _weights_of_steps(hyper, first, count, mu_product):
