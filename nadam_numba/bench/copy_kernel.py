@@ -19,8 +19,8 @@ def _move(parameter, first_moment, second_moment, fourth, gradient):
             fourth[i] += g
 
 
-_serial = jit.kernel(_move)
-_parallel = jit.kernel(_move, parallel=True)
+move_serial = jit.kernel(_move)
+move_parallel = jit.kernel(_move, parallel=True)
 
 
 def arrays_written(case):
@@ -46,5 +46,5 @@ def make(case):
     gradient = aligned_copy(generator.standard_normal(case.elements, case.dtype), 3)
     written = [aligned_copy(np.zeros_like(gradient), place) for place in range(count)]
     fourth = written[3] if count == 4 else None
-    move = _parallel if jit.use_threads(gradient.size) else _serial
+    move = move_parallel if jit.use_threads(gradient.size) else move_serial
     return Contender("copy kernel", lambda: move(*written[:3], fourth, gradient), lambda: written)

@@ -14,6 +14,7 @@ from nadam_numba.bench.contender import (
     LEARNING_RATE,
     OURS,
     TORCH_DECAY,
+    WITHOUT_OPTION,
     Contender,
     Inputs,
     scaler,
@@ -44,6 +45,8 @@ def contenders(case, available, threads):
     expected = functools.partial(_expected, case, parameters, gradients)
     inputs = Inputs(parameters, gradients, scaler(gradients), expected)
     yield _ours(case, inputs)
+    if case.options:
+        yield _ours(case._replace(options={}), inputs)._replace(name=WITHOUT_OPTION)
     floor = copy_kernel.make(case)
     if floor is not None:
         yield floor
