@@ -12,6 +12,13 @@ from marks import needs_compiler
 from nadam_numba import NAdam, jit, pointers, schedules, table
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
+# Numbers in a chunk where a test uses `small_chunks`: an array of more makes several.
+CHUNK = 32
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(table, "_SMALLEST_CHUNK", CHUNK)
 
 
 def general(optimizer):
@@ -34,7 +41,7 @@ def random_array(rng, shape, dtype, order="C"):
 def a_tree(rng, dtype="float64"):
     """Every structure, and every shape."""
     return {
-        "list": [random_array(rng, shape, dtype) for shape in [(3, 4), (), (0,), (4500,)]],
+        "list": [random_array(rng, shape, dtype) for shape in [(3, 4), (), (0,), (CHUNK + 13,)]],
         "nested": {"a": [random_array(rng, 5, "float32")], "b": (random_array(rng, (2, 3, 2), dtype, "F"), None)},
         "nothing": None,
         "flat": {"x": random_array(rng, 7, dtype), "y": random_array(rng, 1, "float64")},
@@ -83,6 +90,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_it_makes_the_steps_of_the_general_way(options, dtype):
@@ -99,6 +107,7 @@ def test_it_makes_the_steps_of_the_general_way(options, dtype):
         assert not steps_by_table(other)
         for array, before in zip(arrays_of(grads), arrays_of(kept), strict=True):
             np.testing.assert_array_equal(array, before)
+    assert any(np.bincount(part.chunks[:, 0]).max() > 1 for part in optimizer._plan.tables)
     assert_same(optimizer, other)
 
 
@@ -537,6 +546,7 @@ def test_methods_of_subclasses_are_called(method):
     assert Counting.calls == 3
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_are_written_in_place(dtype):
     rng = np.random.default_rng(7)
