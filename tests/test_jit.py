@@ -286,23 +286,35 @@ def test_without_sources_kernels_are_compiled_but_not_cached():
     assert kernel._cache.cache_path is None
 
 
+STEP_AND_MISSES = (
+    STEP
+    + """
+    from nadam_numba import cpu
+    print(step(10), sum(cpu.update_serial.stats.cache_misses.values()))
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def sound_cache(tmp_path_factory):
+    """A folder to copy, and what was printed while it was filled."""
+    folder = tmp_path_factory.mktemp("sound_cache")
+    return folder, run_python(STEP_AND_MISSES, NUMBA_CACHE_DIR=str(folder))
+
+
 @needs_compiler
 @pytest.mark.parametrize("damage", [b"", b"not a pickle"], ids=["empty", "garbled"])
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-def test_a_damaged_cache_is_mended(tmp_path, suffix, damage):
-    code = (
-        STEP
-        + """
-    from nadam_numba import cpu
-    print(step(10), sum(cpu.update_serial.stats.cache_misses.values()))
-    """
-    )
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    sound = run_python(code, **environment)
-    for path in tmp_path.rglob(f"*.{suffix}"):
+def test_a_damaged_cache_is_mended(sound_cache, tmp_path, suffix, damage):
+    folder, sound = sound_cache
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    damaged = list(tmp_path.rglob(f"*.{suffix}"))
+    assert damaged
+    for path in damaged:
         path.write_bytes(damage)
-    assert run_python(code, **environment) == sound
-    assert run_python(code, **environment) == sound.replace(" 1\n", " 0\n")
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert run_python(STEP_AND_MISSES, **environment) == sound
+    assert run_python(STEP_AND_MISSES, **environment) == sound.replace(" 1\n", " 0\n")
 
 
 @needs_compiler

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 import scipy.optimize
+from marks import COMPILES, WRAPS, needs_compiler
 from numba import carray, cfunc, njit, typed, types
 from numba.extending import is_jitted
 from scipy import LowLevelCallable
@@ -20,9 +21,6 @@ from nadam_numba.minimize import low_level
 from nadam_numba.minimize import objective as objective_module
 from nadam_numba.minimize.objective import at_addresses, make_objective
 
-COMPILES = is_jitted(njit(lambda: 0))
-needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["python", "compiled"])
 X = np.array([1.5, -2.0, 0.25])
 
 
