@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import pytest
 import scipy.optimize
-from marks import COMPILES, WRAPS, needs_compiler
+from marks import COMPILES, WRAPS, compiled, needs_compiler
 from numba import carray, cfunc, njit, typed, types
 from numba.extending import is_jitted
 from scipy import LowLevelCallable
@@ -93,11 +93,11 @@ def assert_right(objective, count, expected=EXPECTED, rtol=0.0):
         (pair, np.True_, 1),
         (in_place, True, 1),
         (lambda x: [value(x), gradient(x), "more"], True, 1),
-        (njit(value), njit(gradient), 2),
-        (njit(pair), True, 2),
-        (njit(in_place), True, 2),
-        (njit(value), gradient, 1),
-        (value, njit(gradient), 1),
+        (compiled(value), compiled(gradient), 2),
+        (compiled(pair), True, 2),
+        (compiled(in_place), True, 2),
+        (compiled(value), gradient, 1),
+        (value, compiled(gradient), 1),
         (lambda x: np.float32(value(x)), lambda x: gradient(x).tolist(), 1),
         (lambda x: np.array([[value(x)]]), lambda x: gradient(x)[None, :], 1),
         (lambda x: np.array(value(x)), lambda x: gradient(x)[:, None], 1),
@@ -135,8 +135,8 @@ def test_differences(wrap, jac):
 
 # Gradients that are no arrays
 
-value_of = njit(value)
-gradient_of = njit(gradient)
+value_of = compiled(value)
+gradient_of = compiled(gradient)
 Slopes = namedtuple("Slopes", "first second third")
 
 
@@ -814,6 +814,7 @@ C_GRADIENT = "void(intc, CPointer(float64), CPointer(float64))"
 C_GRADIENT_DATA = "void(intc, CPointer(float64), CPointer(float64), voidptr)"
 
 
+@functools.cache
 def c_function(signature, function):
     """The C function of `function`, which takes arrays and the number that the user's data points to."""
     function = njit(function)
