@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.optimize
-from marks import MEMORIES, WRAPS, compiled, needs_compiler
+from marks import COMPILES, MEMORIES, WRAPS, compiled, needs_compiler
 from numba import njit
 from problems import PROBLEMS, beale, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
@@ -142,7 +142,7 @@ def test_a_run_is_the_start_of_a_longer_one(wrap, memory):
 @MEMORIES
 def test_single_precision_ends_in_success(memory):
     rng = np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(150 if COMPILES else 40):
         x0 = rng.uniform(-2.0, 2.0, rng.integers(2, 9)).astype(np.float32)
         result = minimize(rosenbrock, x0, jac=rosenbrock_gradient, options={"memory": memory})
         assert result.success
@@ -665,7 +665,7 @@ def waves(rng):
 
 @MEMORIES
 def test_success_means_a_stationary_point(memory):
-    for seed in range(400):
+    for seed in range(400 if COMPILES else 100):
         fun, gradient, x0 = waves(np.random.default_rng(seed))
         result = run(fun, gradient, x0, memory=memory, may_be_above=1e-9)
         assert result.success
