@@ -4,8 +4,11 @@ The serial and the parallel kernel give the same bits, whatever the number of th
 its own, by the same scalar function, and sums are taken over blocks of fixed size in a fixed order.
 """
 
+import math
+
 import numba
 import numpy as np
+from numba.extending import overload
 
 from nadam_numba import jit, rule
 from nadam_numba.rule import ElementScalars, Scalars
@@ -16,6 +19,7 @@ step_coefficients = jit.scalar(
     nesterov_parts=jit.scalar(rule.nesterov_parts),
 )
 adam_coefficients = jit.scalar(rule.adam_coefficients)
+clip_factor = jit.scalar(rule.clip_factor)
 _conditioned_gradient = jit.scalar(rule.conditioned_gradient)
 _moving_average = jit.scalar(rule.moving_average)
 _update_element = jit.scalar(rule.update_element, moving_average=_moving_average)
@@ -35,8 +39,14 @@ ORDERS = {
 _move = _descend = None
 
 # Squares are summed in blocks of this many elements, by this many sums beside each other.
-_BLOCK = 2048
-_LANES = 8
+BLOCK = 4096
+LANES = 32
+# Sums of squares outside of these are taken again in another unit, a power of 2 so that nothing is rounded.
+_SMALLEST_SUM = 1e-280
+_SMALL_UNIT, _LARGE_UNIT = 2.0**-600, 2.0**600
+
+_FACTOR = Scalars._fields.index("gradient_factor")
+_AFTER_FACTOR = _FACTOR + 1
 
 
 def _cast(array, scalars):
@@ -85,13 +95,19 @@ def _set_element(array, i, value):
 
 
 def _part(array, start, stop):
-    if array is None:
-        return None
-    return array[start:stop]
+    """``array[start:stop]``, or None if there is no array."""
+    return None if array is None else array[start:stop]
 
 
-_cast = jit.scalar(_cast)
-_part = jit.scalar(_part, makes_arrays=True)
+@overload(_part)
+def _compiled_part(array, start, stop):
+    # A function that may return None returns an optional array, and loops over such are not vectorised.
+    if isinstance(array, numba.types.NoneType):
+        return lambda array, start, stop: None
+    return lambda array, start, stop: array[start:stop]
+
+
+_cast = cast = jit.scalar(_cast)
 _element = jit.scalar(_element)
 _set_element = jit.scalar(_set_element)
 
@@ -159,28 +175,63 @@ def _condition(gradient, *scalars):
         gradient[i] = _conditioned_gradient(gradient[i], None, ElementScalars(*fields))
 
 
+def _sum_block(sums, gradient, accumulated, fields):
+    """The sum of the squares of a block of a gradient, scaled and clipped, in float64; `sums` is overwritten.
+
+    As many elements as there are sums are taken at once, so that the compiler can keep the sums apart in registers.
+    """
+    cast = ElementScalars(*fields)
+    sums[:] = 0.0
+    end = gradient.size // LANES * LANES
+    for start in range(0, end, LANES):
+        row, others = gradient[start : start + LANES], _part(accumulated, start, start + LANES)
+        for lane in range(LANES):
+            conditioned = np.float64(_conditioned_gradient(row[lane], _element(others, lane), cast))
+            sums[lane] += conditioned * conditioned
+    rest, others = gradient[end:], _part(accumulated, end, gradient.size)
+    for lane in range(rest.size):
+        conditioned = np.float64(_conditioned_gradient(rest[lane], _element(others, lane), cast))
+        sums[lane] += conditioned * conditioned
+    total = 0.0
+    for lane in range(min(LANES, gradient.size)):
+        total += sums[lane]
+    return total
+
+
 def _sum_of_squares(gradient, accumulated, *scalars):
     """The sum of the squares of a gradient, scaled and clipped, in float64.
 
-    The order of summation depends on the size alone: each block has eight sums beside each other, which the compiler
-    can keep in one register, and all are added up at the end.
+    The order of summation depends on the size alone: each block has some sums beside each other, which are added up at
+    its end, and those of the blocks at the end of all.
     """
     fields = _cast(gradient, Scalars(*scalars))
-    sums = np.zeros(((gradient.size + _BLOCK - 1) // _BLOCK, _LANES))
+    sums = np.empty(((gradient.size + BLOCK - 1) // BLOCK, LANES))
     for block in numba.prange(sums.shape[0]):
-        cast = ElementScalars(*fields)
-        lanes = sums[block]
-        values = gradient[block * _BLOCK : (block + 1) * _BLOCK]
-        others = _part(accumulated, block * _BLOCK, (block + 1) * _BLOCK)
-        for start in range(0, values.size, _LANES):
-            for lane in range(min(_LANES, values.size - start)):
-                conditioned = _conditioned_gradient(values[start + lane], _element(others, start + lane), cast)
-                lanes[lane] += np.float64(conditioned) * np.float64(conditioned)
+        start, stop = block * BLOCK, min((block + 1) * BLOCK, gradient.size)
+        sums[block, 0] = sum_block(sums[block], gradient[start:stop], _part(accumulated, start, stop), fields)
     total = 0.0
     for block in range(sums.shape[0]):
-        for lane in range(_LANES):
-            total += sums[block, lane]
+        total += sums[block, 0]
     return total
+
+
+def norm(gradient, accumulated, *scalars):
+    """The norm of a gradient, scaled and clipped to values; in between, no square overflows or vanishes."""
+    squares = sum_of_squares(gradient, accumulated, *scalars)
+    if is_sum_exact(squares, gradient):
+        return math.sqrt(squares)
+    unit = _SMALL_UNIT if squares <= _SMALLEST_SUM else _LARGE_UNIT
+    return unit * math.sqrt(sum_of_squares(gradient, accumulated, *with_factor(scalars, 1.0 / unit)))
+
+
+def _is_sum_exact(squares, gradient):
+    """Whether no square of a gradient has overflown or vanished in their sum; those of float32 cannot."""
+    return _SMALLEST_SUM < squares < math.inf or gradient.itemsize < 8
+
+
+def _with_factor(scalars, factor):
+    """The fields of `rule.Scalars`, with a gradient multiplied by one more factor in the end."""
+    return (*scalars[:_FACTOR], scalars[_FACTOR] * factor, *scalars[_AFTER_FACTOR:])
 
 
 def _has_only_finite(array):
@@ -199,7 +250,7 @@ def _add_rows(sums, positions, values):
 
 
 def _both(function, makes_arrays=False):
-    """The kernels of `function` without and with threads, told apart by `jit.use_threads`."""
+    """The serial kernel of `function`; and what calls it or the one with threads, told apart by `jit.use_threads`."""
     serial = jit.kernel(function, rule, makes_arrays=makes_arrays)
     parallel = jit.kernel(function, rule, parallel=True)
 
@@ -208,7 +259,7 @@ def _both(function, makes_arrays=False):
         return kernel(array, *arguments)
 
     run.__doc__ = function.__doc__
-    return run
+    return serial, run
 
 
 _KERNELS = {
@@ -219,11 +270,15 @@ _KERNELS = {
 update_serial = _KERNELS["native", False]
 update_parallel = _KERNELS["native", True]
 update_inlined = jit.kernel(_update, rule, is_inlined=True, **ORDERS["native"])
-accumulate = _both(_accumulate)
-average = _both(_average)
-condition = _both(_condition)
-sum_of_squares = _both(_sum_of_squares, makes_arrays=True)
-has_only_finite = _both(_has_only_finite)
+sum_block = jit.scalar(_sum_block, makes_arrays=True)
+is_sum_exact = jit.scalar(_is_sum_exact)
+with_factor = jit.scalar(_with_factor)
+accumulate_serial, accumulate = _both(_accumulate)
+average_serial, average = _both(_average)
+_, condition = _both(_condition)
+_sum_of_squares_serial, sum_of_squares = _both(_sum_of_squares, makes_arrays=True)
+norm_serial = jit.kernel(norm, rule, makes_arrays=True, sum_of_squares=_sum_of_squares_serial)
+has_only_finite_serial, has_only_finite = _both(_has_only_finite)
 add_rows = jit.kernel(_add_rows)
 
 

@@ -169,9 +169,14 @@ def is_compiled(function):
     return is_jitted(function) and not function.targetoptions.get("forceobj", False)
 
 
+def may_use_threads(size):
+    """Whether `use_threads` is worth asking for an array of `size` elements."""
+    return size >= min(PARALLEL_CROSSOVER.values())
+
+
 def use_threads(size):
     """Whether an array of `size` elements is better updated by several threads, and safely so."""
-    if size < min(PARALLEL_CROSSOVER.values()):
+    if not may_use_threads(size):
         return False
     layer = _safe_threading_layer()
     return layer is not None and size >= PARALLEL_CROSSOVER[layer] and numba.get_num_threads() > 1

@@ -718,7 +718,7 @@ class NAdam:
             return False
         if plan is None or not plan.is_current():
             plan = self._make_plan()
-        if not plan.tables or not plan.busy.acquire(blocking=False):
+        if not plan.tables or not plan.busy.acquire(False):
             return False
         try:
             return self._steps_by_plan(plan, grads)
@@ -737,7 +737,8 @@ class NAdam:
         noted = plan.note(grads if self._has_groups else (grads,))
         if noted is None:
             return False
-        if plan.has_schedules:
+        is_update = not self._options.gradient_accumulation_steps or self._completes_update
+        if is_update and plan.has_schedules:
             rates = self._learning_rates()
             if self._plan is not plan or not plan.is_current():
                 # A schedule has changed the optimizer, and is not to be asked twice.
@@ -747,9 +748,10 @@ class NAdam:
             plan.set_rates(rates)
         if self._options.use_ema:
             plan.set_averaging(*self._averaging())
-        if not plan.step():
+        if not (plan.step() if is_update else plan.micro_step()):
             return False
-        self._iterations += 1
+        self._micro_steps = 0 if is_update else self._micro_steps + 1
+        self._iterations += is_update
         return True
 
     def _drop_plan(self):

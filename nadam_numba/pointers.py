@@ -98,9 +98,17 @@ def _compiled_int32_at(address):
     return lambda address: _read_int32(address)
 
 
-def _array_at(address, size, like):
-    """The numbers at an address as an array of the dtype of `like`."""
-    return carray(_pointer(address), (size,), like.dtype)
+def array_at(address, shape, like):
+    """The numbers at an address as an array of the dtype of `like`; None if there is nothing like them."""
+    return None if like is None else carray(_pointer(address), shape, like.dtype)
+
+
+@overload(array_at)
+def _compiled_array_at(address, shape, like):
+    # A function that may return None returns an optional array, and loops over such are not vectorised.
+    if isinstance(like, types.NoneType):
+        return lambda address, shape, like: None
+    return lambda address, shape, like: carray(_pointer(address), shape, like.dtype)
 
 
 def _elements_of(array):
@@ -150,7 +158,6 @@ def layout_is_known():
     )
 
 
-array_at = jit.scalar(_array_at, makes_arrays=True)
 elements_of = jit.scalar(_elements_of)
 flags_of = jit.scalar(_flags_of)
 has_type = jit.scalar(_has_type)

@@ -60,10 +60,6 @@ class LeafState:
         return dataclasses.replace(self, **copies)
 
 
-# Sums of squares outside of these are taken again in another unit, a power of 2 so that nothing is rounded.
-_SMALLEST_SUM = 1e-280
-_SMALL_UNIT, _LARGE_UNIT = 2.0**-600, 2.0**600
-
 _NO_UPDATE = Scalars(*[0.0] * 7)
 _CONDITIONING = ("gradient_scale", "accumulated_share", "gradient_limit", "gradient_factor")
 
@@ -225,21 +221,11 @@ def _clipped(update, dialect):
 
 
 def _norm(update, dialect):
-    """The norm of a gradient, scaled and clipped to values; in between, no square overflows or vanishes."""
+    """The norm of a gradient, scaled and, unless that comes afterwards, clipped to values."""
     scalars = update.scalars._replace(gradient_limit=math.inf) if dialect.clips_norm_first else update.scalars
-    squares = _sum_of_squares(update, scalars)
-    if _SMALLEST_SUM < squares < math.inf or update.state.leaf.real_dtype != np.float64:
-        return math.sqrt(squares)
-    unit = _SMALL_UNIT if squares <= _SMALLEST_SUM else _LARGE_UNIT
-    field = "gradient_scale" if update.state.accumulated is None else "accumulated_share"
-    scaled = {field: getattr(scalars, field) / unit, "gradient_limit": scalars.gradient_limit / unit}
-    return unit * math.sqrt(_sum_of_squares(update, scalars._replace(**scaled)))
-
-
-def _sum_of_squares(update, scalars):
     if isinstance(update.gradient, Rows):
-        return cpu.sum_of_squares(update.gradient.values.reshape(-1), None, *scalars)
-    return cpu.sum_of_squares(update.gradient, update.state.accumulated, *scalars)
+        return cpu.norm(update.gradient.values.reshape(-1), None, *scalars)
+    return cpu.norm(update.gradient, update.state.accumulated, *scalars)
 
 
 def _apply_dense(state, gradient, square, scalars, dialect):

@@ -3,7 +3,9 @@
 Every scalar is computed in float64 and rounded once to the dtype of the arrays, as torch does.
 """
 
+import functools
 import math
+import operator
 
 import numpy as np
 
@@ -166,13 +168,13 @@ class Optimizer:
 
 
 def sum_of_squares(array):
-    """In blocks of 2048 with eight sums each, one after the other, then all of them in order."""
+    """In blocks of 4096 with 32 sums each: these in order, and then the blocks."""
     squares = array.reshape(-1).astype(np.float64) ** 2
-    squares = np.concatenate([squares, np.zeros(-squares.size % 2048)]).reshape(-1, 256, 8)
-    sums = np.zeros((squares.shape[0], 8))
-    for row in range(256):
+    squares = np.concatenate([squares, np.zeros(-squares.size % 4096)]).reshape(-1, 128, 32)
+    sums = np.zeros((squares.shape[0], 32))
+    for row in range(128):
         sums = sums + squares[:, row]
     total = 0.0
-    for number in sums.reshape(-1).tolist():
-        total += number
+    for block in sums.tolist():
+        total += functools.reduce(operator.add, block, 0.0)
     return total
