@@ -142,7 +142,7 @@ def check_assembly(assembly, dtype):
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
 def test_sums_of_squares_are_vectorised(parallel, is_accumulated, dtype, monkeypatch):
     monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")
-    sum_of_squares = jit.kernel(cpu._sum_of_squares, rule, parallel=parallel)
+    sum_of_squares = jit.kernel(cpu._sum_of_squares, rule, parallel=parallel, makes_arrays=True)
     gradient = np.ones(8, dtype)
     accumulated = np.ones(8, dtype) if is_accumulated else None
     sum_of_squares(gradient, accumulated, *Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5))
@@ -153,6 +153,11 @@ def test_sums_of_squares_are_vectorised(parallel, is_accumulated, dtype, monkeyp
         assert re.search(r"\bv?cvtps2pd\b", assembly)
 
 
+SUMS_OF_SQUARES = [
+    jit.kernel(cpu._sum_of_squares, rule, parallel=parallel, makes_arrays=True) for parallel in (False, True)
+]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [0, 1, 31, 33, 4096, 4097, 20_000])
 def test_sums_of_squares_are_those_of_the_reference(size, dtype):
@@ -160,7 +165,7 @@ def test_sums_of_squares_are_those_of_the_reference(size, dtype):
     scalars = Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5, gradient_limit=0.8, gradient_factor=-1.0)
     for others, total in ((None, gradient), (accumulated, gradient + accumulated)):
         expected = naive.sum_of_squares(np.clip(total, -dtype(0.8), dtype(0.8)))
-        for kernel in (cpu._sum_of_squares_serial, jit.kernel(cpu._sum_of_squares, rule, parallel=True)):
+        for kernel in SUMS_OF_SQUARES:
             assert kernel(gradient, others, *scalars) == expected
 
 

@@ -82,10 +82,9 @@ def test_second_process_loads_the_cache(tmp_path):
     code = (
         STEP
         + """
-    from nadam_numba import table
+    from nadam_numba import table_kernels
     step(10), step()
-    kernels = table._step_serial, table._step_parallel
-    print(sum(sum(kernel.stats.cache_misses.values()) for kernel in kernels))
+    print(sum(sum(kernel.stats.cache_misses.values()) for kernel in table_kernels.step))
     """
     )
     environment = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}

@@ -203,7 +203,7 @@ def test_steps_by_table_are_vectorised(options, parallel, monkeypatch):
     monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
     optimizer = NAdam([np.zeros(8, np.float32)], **options)
     optimizer.step([np.ones(8, np.float32)])
-    step = jit.kernel(table_kernels._step, cpu, pointers, rule, parallel=parallel)
+    step = jit.kernel(table_kernels._step, cpu, pointers, rule, parallel=parallel, makes_arrays=True)
     step(*optimizer._plan.tables[0].update.arguments)
     (assembly,) = step.inspect_asm().values()
     assert re.search(r"\bv?sqrtps\b", assembly)

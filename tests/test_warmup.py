@@ -90,10 +90,10 @@ def test_without_a_folder_for_the_cache_the_present_process_is_warmed(tmp_path):
     import os
     os.environ["NADAM_NUMBA_CACHE"] = "0"
     import numpy as np
-    from nadam_numba import NAdam, table, warmup
+    from nadam_numba import NAdam, table_kernels, warmup
     warmup(minimize=False, dtypes="float64")
     NAdam(np.ones(3)).step(np.ones(3))
-    print(len(table._step_serial.signatures))
+    print(len(table_kernels.step[0].signatures))
     """
     assert run_python(code, tmp_path) == ["1"]
     assert list(tmp_path.iterdir()) == []
