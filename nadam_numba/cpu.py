@@ -38,9 +38,10 @@ ORDERS = {
 }
 _move = _descend = None
 
-# Squares are summed in blocks of this many elements, by this many sums beside each other.
+# Squares are summed in blocks of this many elements, by this many sums beside each other, and some rows at once.
 BLOCK = 4096
 LANES = 32
+_ROWS = 4
 # Sums of squares outside of these are taken again in another unit, a power of 2 so that nothing is rounded.
 _SMALLEST_SUM = 1e-280
 _SMALL_UNIT, _LARGE_UNIT = 2.0**-600, 2.0**600
@@ -178,20 +179,26 @@ def _condition(gradient, *scalars):
 def _sum_block(sums, gradient, accumulated, fields):
     """The sum of the squares of a block of a gradient, scaled and clipped, in float64; `sums` is overwritten.
 
-    As many elements as there are sums are taken at once, so that the compiler can keep the sums apart in registers.
+    Some rows of as many elements as there are sums are taken at once, and the compiler keeps the sums apart in vectors:
+    to load and store them for each row takes twice as long where they straddle cache lines.
     """
     cast = ElementScalars(*fields)
     sums[:] = 0.0
-    end = gradient.size // LANES * LANES
-    for start in range(0, end, LANES):
-        row, others = gradient[start : start + LANES], _part(accumulated, start, start + LANES)
+    end = gradient.size // (_ROWS * LANES) * (_ROWS * LANES)
+    for start in range(0, end, _ROWS * LANES):
+        rows = gradient[start : start + _ROWS * LANES]
+        others = _part(accumulated, start, start + _ROWS * LANES)
         for lane in range(LANES):
-            conditioned = np.float64(_conditioned_gradient(row[lane], _element(others, lane), cast))
-            sums[lane] += conditioned * conditioned
+            total = sums[lane]
+            for row in range(_ROWS):
+                i = row * LANES + lane
+                conditioned = np.float64(_conditioned_gradient(rows[i], _element(others, i), cast))
+                total += conditioned * conditioned
+            sums[lane] = total
     rest, others = gradient[end:], _part(accumulated, end, gradient.size)
-    for lane in range(rest.size):
-        conditioned = np.float64(_conditioned_gradient(rest[lane], _element(others, lane), cast))
-        sums[lane] += conditioned * conditioned
+    for i in range(rest.size):
+        conditioned = np.float64(_conditioned_gradient(rest[i], _element(others, i), cast))
+        sums[i % LANES] += conditioned * conditioned
     total = 0.0
     for lane in range(min(LANES, gradient.size)):
         total += sums[lane]
