@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numba.extending import overload
 
-from nadam_numba import jit, rule
+from nadam_numba import bfloat16, jit, rule
 from nadam_numba.rule import ElementScalars, Scalars
 
 step_coefficients = jit.scalar(
@@ -108,6 +108,32 @@ def _compiled_part(array, start, stop):
     return lambda array, start, stop: array[start:stop]
 
 
+def _widened_element(bits, i, like):
+    """What the bits of an element stand for, in the dtype of the array `like`; None if there are none."""
+    if bits is None:
+        return None
+    return like.dtype.type(_widened(bits[i]))
+
+
+def _set_rounded(bits, i, value, zero):
+    """Round to the nearest bfloat16."""
+    if bits is not None:
+        # What may be None to Numba is no number to it; but a sum of it is.
+        number = np.float32(value + zero)
+        bits[i] = _rounded(number, _noise_to_nearest(number))
+
+
+_mix = jit.scalar(bfloat16.mix)
+_modulo = jit.scalar(bfloat16.modulo)
+_noise_key = jit.scalar(bfloat16.noise_key, mix=_mix, modulo=_modulo)
+_noise_at = jit.scalar(bfloat16.noise_at, mix=_mix, modulo=_modulo)
+_noise_of_first = jit.scalar(bfloat16.noise_of_first)
+_noise_of_second = jit.scalar(bfloat16.noise_of_second)
+_noise_to_nearest = jit.scalar(bfloat16.noise_to_nearest)
+_rounded = jit.scalar(bfloat16.rounded)
+_widened = jit.scalar(bfloat16.widened)
+_widened_element = jit.scalar(_widened_element)
+_set_rounded = jit.scalar(_set_rounded)
 _cast = cast = jit.scalar(_cast)
 _element = jit.scalar(_element)
 _set_element = jit.scalar(_set_element)
@@ -151,6 +177,73 @@ def _update(parameter, first_moment, second_moment, largest_moment, average, acc
         _set_element(largest_moment, i, largest)
         _set_element(average, i, mean)
         _set_element(accumulated, i, zero)
+
+
+def _update_bfloat16(
+    parameter,
+    first_moment,
+    second_moment,
+    largest_moment,
+    average,
+    accumulated,
+    gradient,
+    square,
+    seed,
+    step,
+    start,
+    *scalars,
+):
+    """As `_update`, with moments that are bits of bfloat16, widened for the step and rounded after it.
+
+    The first two are rounded at random, as `bfloat16` has it. The largest moment is rounded to the nearest number: it
+    moves to what it is told, not by small increments, and what it has been told before leaves it in place.
+
+    Parameters
+    ----------
+    first_moment, second_moment : ndarray, shape (n,), uint16
+    largest_moment : ndarray, shape (n,), uint16, or None
+    seed, step, start : int
+        Of the array, its number of updates so far, and the place of the first element in it.
+    """
+    fields = _cast(parameter, Scalars(*scalars))
+    dtype = parameter.dtype.type
+    zero = dtype(0)
+    key, first_position = _noise_key(seed, step), _modulo(start)
+    for i in numba.prange(parameter.size):
+        cast = ElementScalars(*fields)
+        noise = _noise_at(first_position, i, key)
+        conditioned = _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
+        parameter[i], first, second, largest, mean = _update_element(
+            _move,
+            _descend,
+            parameter[i],
+            dtype(_widened(first_moment[i])),
+            dtype(_widened(second_moment[i])),
+            _widened_element(largest_moment, i, parameter),
+            _element(average, i),
+            conditioned,
+            _element(square, i),
+            cast,
+        )
+        first_moment[i] = _rounded(np.float32(first), _noise_of_first(noise))
+        second_moment[i] = _rounded(np.float32(second), _noise_of_second(noise))
+        _set_rounded(largest_moment, i, largest, zero)
+        _set_element(average, i, mean)
+        _set_element(accumulated, i, zero)
+
+
+def _widen(numbers, bits):
+    """Write what bits of bfloat16 stand for."""
+    for i in range(bits.size):
+        numbers[i] = _widened(bits[i])
+
+
+def _round_to_nearest(bits, numbers):
+    """Write the bits of the nearest bfloat16."""
+    # A sum with 0 is also what gives a NaN its mark in the upper half, if it was made by hand and has none.
+    zero = numbers.dtype.type(0)
+    for i in range(bits.size):
+        _set_rounded(bits, i, numbers[i], zero)
 
 
 def _accumulate(accumulated, gradient, scale):
@@ -274,9 +367,18 @@ _KERNELS = {
     for order, bound in ORDERS.items()
     for parallel in (False, True)
 }
+_BFLOAT16_KERNELS = {
+    (order, parallel): jit.kernel(_update_bfloat16, rule, bfloat16, parallel=parallel, **bound)
+    for order, bound in ORDERS.items()
+    for parallel in (False, True)
+}
 update_serial = _KERNELS["native", False]
 update_parallel = _KERNELS["native", True]
 update_inlined = jit.kernel(_update, rule, is_inlined=True, **ORDERS["native"])
+update_bfloat16_serial = _BFLOAT16_KERNELS["native", False]
+update_bfloat16_parallel = _BFLOAT16_KERNELS["native", True]
+widen = jit.kernel(_widen, bfloat16)
+round_to_nearest = jit.kernel(_round_to_nearest, bfloat16)
 sum_block = jit.scalar(_sum_block, makes_arrays=True)
 is_sum_exact = jit.scalar(_is_sum_exact)
 with_factor = jit.scalar(_with_factor)
@@ -292,6 +394,11 @@ add_rows = jit.kernel(_add_rows)
 def update_for(size, order="native"):
     """The kernel for arrays of `size` elements in this process and thread, with one of `ORDERS`."""
     return _KERNELS[order, jit.use_threads(size)]
+
+
+def update_bfloat16_for(size, order="native"):
+    """As `update_for`, for moments in bfloat16."""
+    return _BFLOAT16_KERNELS[order, jit.use_threads(size)]
 
 
 def _largest_magnitude(array):

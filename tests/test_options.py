@@ -36,6 +36,9 @@ ALONE = [
     {"loss_scale_factor": 3.0, "clipvalue": 0.1},
     {"gradient_accumulation_steps": 3},
     {"gradient_accumulation_steps": 2, "use_ema": True, "ema_overwrite_frequency": 2, "clipnorm": 0.4},
+    {"state_dtype": "bfloat16"},
+    {"state_dtype": "bfloat16", "amsgrad": True, "beta_2": 0.5},
+    {"state_dtype": "bfloat16", "gradient_accumulation_steps": 2, "use_ema": True, "ema_overwrite_frequency": 3},
 ]
 
 
@@ -61,6 +64,7 @@ def random_options(generator):
         "ema_overwrite_frequency": int(generator.integers(1, 5)),
         "loss_scale_factor": float(generator.choice([2.0, 3.0, 1024.0])),
         "gradient_accumulation_steps": int(generator.integers(2, 5)),
+        "state_dtype": "bfloat16",
     }
     return {name: value for name, value in candidates.items() if generator.random() < 0.5}
 

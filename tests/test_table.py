@@ -95,6 +95,8 @@ OPTIONS = [
     {"gradient_accumulation_steps": 5, "nonfinite": "skip", "loss_scale_factor": 4.0},
     {"gradient_accumulation_steps": 2, "global_clipnorm": 0.5, "clipnorm": 0.4, "clipvalue": 0.3},
     {"gradient_accumulation_steps": 3, "use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
+    {"state_dtype": "bfloat16"},
+    {"state_dtype": "bfloat16", "amsgrad": True, "use_ema": True, "weight_decay": 0.1},
 ]
 
 
