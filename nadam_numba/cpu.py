@@ -240,10 +240,12 @@ def _widen(numbers, bits):
 
 def _round_to_nearest(bits, numbers):
     """Write the bits of the nearest bfloat16."""
-    # A sum with 0 is also what gives a NaN its mark in the upper half, if it was made by hand and has none.
-    zero = numbers.dtype.type(0)
+    nan = np.float32(np.nan)
     for i in range(bits.size):
-        _set_rounded(bits, i, numbers[i], zero)
+        number = np.float32(numbers[i])
+        # A NaN that was made by hand may have its mark in the lower half.
+        number = number if number == number else nan
+        bits[i] = _rounded(number, _noise_to_nearest(number))
 
 
 def _accumulate(accumulated, gradient, scale):
