@@ -1,7 +1,9 @@
 """Moments in bfloat16: how they are rounded, and that steps, states and files have them as they should."""
 
 import copy
+import pathlib
 import pickle
+import sys
 
 import naive
 import numpy as np
@@ -9,6 +11,11 @@ import pytest
 from marks import needs_compiler
 
 from nadam_numba import NAdam, bfloat16, cpu, load_checkpoint
+
+# At the end, where the checkout does not hide an installed nadam_numba.
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+
+from benchmarks import state_dtype as benchmark
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
 
@@ -325,3 +332,28 @@ def test_the_lazy_rule(order, dtype):
     for name in ("first_moment", "second_moment", "largest_moment"):
         assert not data[name][untouched].any()
         np.testing.assert_array_equal(data[name][[1, 4]], expected[name])
+
+
+@needs_compiler
+def test_training_reaches_the_loss_of_moments_in_full():
+    seeds = range(3)
+    full, narrow = (
+        np.mean([benchmark.train(state_dtype, seed, epochs=8) for seed in seeds], axis=0)
+        for state_dtype in benchmark.STATE_DTYPES
+    )
+    np.testing.assert_allclose(narrow, full, rtol=0.01)
+
+
+def test_the_gradients_of_the_benchmark():
+    generator = np.random.default_rng(0)
+    params = {name: array.astype(np.float64) for name, array in benchmark.initial_parameters(generator).items()}
+    pixels, digits = (array[:20] for array in benchmark.images())
+    pixels = pixels.astype(np.float64)
+    _, gradients = benchmark.loss_and_gradients(params, pixels, digits)
+    for name, array in params.items():
+        direction = generator.standard_normal(array.shape)
+        ends = [
+            benchmark.loss_and_gradients(params | {name: array + h * direction}, pixels, digits)[0]
+            for h in (1e-6, -1e-6)
+        ]
+        np.testing.assert_allclose((ends[0] - ends[1]) / 2e-6, np.sum(gradients[name] * direction), rtol=1e-5)
