@@ -43,7 +43,7 @@ ALONE = [
 
 
 def random_options(generator):
-    """A combination of options, each present in about half of the combinations."""
+    """A combination of options, most of them present in about half of the combinations."""
     candidates = {
         "learning_rate": float(10 ** generator.uniform(-4, 0)),
         "beta_1": float(generator.uniform(0.0, 0.99)),
@@ -64,9 +64,10 @@ def random_options(generator):
         "ema_overwrite_frequency": int(generator.integers(1, 5)),
         "loss_scale_factor": float(generator.choice([2.0, 3.0, 1024.0])),
         "gradient_accumulation_steps": int(generator.integers(2, 5)),
-        "state_dtype": "bfloat16",
     }
-    return {name: value for name, value in candidates.items() if generator.random() < 0.5}
+    options = {name: value for name, value in candidates.items() if generator.random() < 0.5}
+    # Less often, for in Python it takes twice as long.
+    return options | ({"state_dtype": "bfloat16"} if generator.random() < 0.2 else {})
 
 
 CASES = [(options, seed) for seed, options in enumerate(ALONE)]
