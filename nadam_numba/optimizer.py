@@ -154,7 +154,8 @@ class NAdam:
         go with `gradient_accumulation_steps`, whose sums are dense.
     state_dtype : {"bfloat16"}, optional
         What the moments are kept in, by default the dtype of their parameter. In bfloat16 they take two bytes a number,
-        and are rounded at random, up or down with the probabilities that leave them right on average; see Notes.
+        and are rounded at random, up or down with the probabilities that leave them right on average; see Notes. That
+        saves memory; a step computes more, and is faster only where memory is slow.
 
     Raises
     ------
