@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from marks import needs_compiler
 
-from nadam_numba import NAdam, bfloat16, cpu, load_checkpoint
+from nadam_numba import NAdam, bfloat16, cpu, jit, load_checkpoint
 
 # At the end, where the checkout does not hide an installed nadam_numba.
 sys.path.append(str(pathlib.Path(__file__).parents[1]))
@@ -274,6 +274,25 @@ def test_it_goes_on_with_the_same_bits(through):
     expected = trained(make, gradients, 10, lambda *both: both)
     for name, array in trained(make, gradients, 4, through).items():
         np.testing.assert_array_equal(array, expected[name])
+
+
+@pytest.mark.parametrize("is_by_table", [True, False])
+def test_threads_change_no_bit(is_by_table, monkeypatch):
+    rng = np.random.default_rng(6)
+    params = [rng.standard_normal(size).astype(np.float32) for size in (9000, 3)]
+    gradients = [[rng.standard_normal(p.size).astype(np.float32) for p in params] for _ in range(4)]
+    results = []
+    for crossover in (10**9, 1000):
+        monkeypatch.setattr(jit, "PARALLEL_CROSSOVER", dict.fromkeys(jit.PARALLEL_CROSSOVER, crossover))
+        arrays = copy.deepcopy(params)
+        optimizer = NAdam(arrays, state_dtype="bfloat16")
+        if not is_by_table:
+            optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: None)
+        for grads in gradients:
+            optimizer.step(grads)
+        results.append(arrays + [state.second_moment for state in optimizer.states])
+    for array, expected in zip(*results, strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 def test_arrays_of_groups_have_noise_of_their_own():
