@@ -27,6 +27,7 @@ class LeafState:
     ----------
     leaf : Leaf
     first_moment, second_moment : ndarray, shape (leaf.size,)
+        Of the leaf's real dtype, or bits of bfloat16, as is the largest moment then.
     largest_moment, average, accumulated : ndarray, shape (leaf.size,), or None
         With amsgrad; with a moving average of the parameter; with accumulation of gradients.
     iterations : int
