@@ -40,7 +40,7 @@ _move = _descend = None
 
 # Squares are summed in blocks of this many elements, by this many sums beside each other, and some rows at once.
 BLOCK = 4096
-LANES = 32
+_LANES = 32
 _ROWS = 4
 # Sums of squares outside of these are taken again in another unit, a power of 2 so that nothing is rounded.
 _SMALLEST_SUM = 1e-280
@@ -271,31 +271,31 @@ def _condition(gradient, *scalars):
         gradient[i] = _conditioned_gradient(gradient[i], None, ElementScalars(*fields))
 
 
-def _sum_block(sums, gradient, accumulated, fields):
-    """The sum of the squares of a block of a gradient, scaled and clipped, in float64; `sums` is overwritten.
+def _sum_block(gradient, accumulated, fields):
+    """The sum of the squares of a block of a gradient, scaled and clipped, in float64.
 
     Some rows of as many elements as there are sums are taken at once, and the compiler keeps the sums apart in vectors:
     to load and store them for each row takes twice as long where they straddle cache lines.
     """
     cast = ElementScalars(*fields)
-    sums[:] = 0.0
-    end = gradient.size // (_ROWS * LANES) * (_ROWS * LANES)
-    for start in range(0, end, _ROWS * LANES):
-        rows = gradient[start : start + _ROWS * LANES]
-        others = _part(accumulated, start, start + _ROWS * LANES)
-        for lane in range(LANES):
+    sums = np.zeros(_LANES)
+    end = gradient.size // (_ROWS * _LANES) * (_ROWS * _LANES)
+    for start in range(0, end, _ROWS * _LANES):
+        rows = gradient[start : start + _ROWS * _LANES]
+        others = _part(accumulated, start, start + _ROWS * _LANES)
+        for lane in range(_LANES):
             total = sums[lane]
             for row in range(_ROWS):
-                i = row * LANES + lane
+                i = row * _LANES + lane
                 conditioned = np.float64(_conditioned_gradient(rows[i], _element(others, i), cast))
                 total += conditioned * conditioned
             sums[lane] = total
     rest, others = gradient[end:], _part(accumulated, end, gradient.size)
     for i in range(rest.size):
         conditioned = np.float64(_conditioned_gradient(rest[i], _element(others, i), cast))
-        sums[i % LANES] += conditioned * conditioned
+        sums[i % _LANES] += conditioned * conditioned
     total = 0.0
-    for lane in range(min(LANES, gradient.size)):
+    for lane in range(min(_LANES, gradient.size)):
         total += sums[lane]
     return total
 
@@ -307,13 +307,13 @@ def _sum_of_squares(gradient, accumulated, *scalars):
     its end, and those of the blocks at the end of all.
     """
     fields = _cast(gradient, Scalars(*scalars))
-    sums = np.empty(((gradient.size + BLOCK - 1) // BLOCK, LANES))
-    for block in numba.prange(sums.shape[0]):
+    sums = np.empty((gradient.size + BLOCK - 1) // BLOCK)
+    for block in numba.prange(sums.size):
         start, stop = block * BLOCK, min((block + 1) * BLOCK, gradient.size)
-        sums[block, 0] = sum_block(sums[block], gradient[start:stop], _part(accumulated, start, stop), fields)
+        sums[block] = sum_block(gradient[start:stop], _part(accumulated, start, stop), fields)
     total = 0.0
-    for block in range(sums.shape[0]):
-        total += sums[block, 0]
+    for block in range(sums.size):
+        total += sums[block]
     return total
 
 

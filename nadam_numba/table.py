@@ -395,7 +395,7 @@ def _add_loops(table, hyper, options, spans):
         table.has_only_finite = loop(table_kernels.has_only_finite, like)
     if hyper.clipnorm is not None or options.global_clipnorm is not None:
         blocks = _make_chunks(sizes, cpu.BLOCK)
-        sums = np.empty((len(blocks), cpu.LANES))
+        sums = np.empty(len(blocks))
         table.measure = loop(table_kernels.measure, like, accumulated, blocks, sums, table.norms, factors)
 
 

@@ -215,7 +215,7 @@ def _measure(table, like, accumulated, blocks, sums, norms, factors):
         As in `_step`.
     blocks : ndarray, shape (b, 3), int64
         As its chunks, in blocks of `cpu.BLOCK` numbers.
-    sums : ndarray, shape (b, cpu.LANES)
+    sums : ndarray, shape (b,)
         Overwritten.
     norms : ndarray, shape (k,)
         Overwritten by the norms, as they are after each has been clipped by itself.
@@ -233,10 +233,10 @@ def _measure(table, like, accumulated, blocks, sums, norms, factors):
         column, first, size = blocks[block, 0], blocks[block, 1] * like.itemsize, blocks[block, 2]
         gradient = _gradient_at(places, column, first, size, like)
         others = array_at(places[ACCUMULATED, column] + first, size, accumulated)
-        sums[block, 0] = cpu.sum_block(sums[block], gradient, others, fields)
+        sums[block] = cpu.sum_block(gradient, others, fields)
     norms[:] = 0.0
     for block in range(blocks.shape[0]):
-        norms[blocks[block, 0]] += sums[block, 0]
+        norms[blocks[block, 0]] += sums[block]
     for column in range(norms.size):
         if cpu.is_sum_exact(norms[column], like):
             norms[column] = math.sqrt(norms[column])
@@ -283,7 +283,8 @@ _clipped = jit.scalar(_clipped)
 _gradient_at = jit.scalar(_gradient_at, makes_arrays=True)
 _parameter_at = jit.scalar(_parameter_at, makes_arrays=True)
 find_unusual = jit.kernel(_find_unusual, pointers, makes_arrays=True)
-step = _both(_step, _update=jit.scalar(_update_in_full))
+_update_in_full = jit.scalar(_update_in_full)
+step = _both(_step, _update=_update_in_full)
 step_bfloat16 = _both(_step, _update=cpu.update_bfloat16_serial)
 accumulate = _both(_accumulate)
 measure = _both(_measure)
