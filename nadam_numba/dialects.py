@@ -121,8 +121,7 @@ class Dialect:
         """What brings the norm of one gradient down to `limit`; NaN if the norm is NaN."""
         if limit is None:
             return 1.0
-        norm, allowed = _rounded(norm, self.norm_dtype), _rounded(limit, self.norm_dtype)
-        return limit / (norm if not norm < allowed else allowed)
+        return rule.clip_factor(_rounded(norm, self.norm_dtype), limit, _rounded(limit, self.norm_dtype))
 
     def common_clip_factor(self, norm: float, limit: float) -> float:
         """What brings the norm of all gradients together down to `limit`; NaN if the norm is not finite."""

@@ -150,7 +150,7 @@ def _nadam_step(x, gradient, state):
     )
 
 
-nadam_init = jit.kernel(_nadam_init)
+nadam_init = jit.kernel(_nadam_init, makes_arrays=True)
 nadam_step = jit.kernel(_nadam_step, rule, cpu)
 
 

@@ -15,25 +15,18 @@ class RemovableHandle:
         self._hooks.pop(self, None)
 
 
-class Hooks:
-    """Functions ``hook(optimizer, args, kwargs)``, called in the order they were added."""
-
-    def __init__(self):
-        self._hooks = {}
-
-    def __len__(self) -> int:
-        """Count them."""
-        return len(self._hooks)
+class Hooks(dict):
+    """Functions ``hook(optimizer, args, kwargs)`` by their handles, called in the order they were added."""
 
     def add(self, hook: Callable) -> RemovableHandle:
         """Add one; TypeError if it cannot be called."""
         if not callable(hook):
             raise TypeError(f"hook={hook!r} is a {type(hook).__name__}: it must be callable")
-        return RemovableHandle(self._hooks, hook)
+        return RemovableHandle(self, hook)
 
     def before(self, optimizer, grads):
         """Call them before a step; the gradients to step with, which each may replace."""
-        for hook in list(self._hooks.values()):
+        for hook in list(self.values()):
             result = hook(optimizer, (grads,), {})
             if result is None:
                 continue
@@ -48,7 +41,7 @@ class Hooks:
 
     def after(self, optimizer, grads) -> None:
         """Call them after a step."""
-        for hook in list(self._hooks.values()):
+        for hook in list(self.values()):
             hook(optimizer, (grads,), {})
 
 

@@ -223,6 +223,8 @@ class Options:
         What to do about gradients that are not finite.
     lazy_sparse : bool
         Whether a row-sparse gradient updates the rows it touches only.
+    state_dtype : {"bfloat16"} or None
+        What the moments are kept in; None for the dtype of the parameters.
     """
 
     global_clipnorm: float | None = None
@@ -233,6 +235,7 @@ class Options:
     gradient_accumulation_steps: int | None = None
     nonfinite: str = "propagate"
     lazy_sparse: bool = False
+    state_dtype: str | None = None
 
     def __post_init__(self):
         _check_fields(self, _OPTION_CHECKS)
@@ -267,4 +270,5 @@ _OPTION_CHECKS = {
     "gradient_accumulation_steps": partial(integer_from, 2),
     "nonfinite": partial(one_of, ("propagate", "raise", "skip")),
     "lazy_sparse": true_or_false,
+    "state_dtype": partial(one_of, (None, "bfloat16")),
 }

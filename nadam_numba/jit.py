@@ -33,12 +33,12 @@ from numba.extending import intrinsic, is_jitted
 PARALLEL_CROSSOVER = {"omp": 2**16, "tbb": 2**16, "workqueue": 2**20}
 
 
-def scalar(function, **bound):
-    """Compile a function of scalars that kernels and drivers inline; `bound` as in `kernel`."""
-    return numba.njit(error_model="numpy")(bind(function, **bound))
+def scalar(function, makes_arrays=False, **bound):
+    """Compile a function of scalars that kernels and drivers inline; the other parameters as in `kernel`."""
+    return numba.njit(error_model="numpy", _nrt=makes_arrays)(bind(function, **bound))
 
 
-def kernel(function, *source_modules, parallel=False, **bound):
+def kernel(function, *source_modules, parallel=False, makes_arrays=False, is_inlined=False, **bound):
     """Compile a loop over arrays that calls no user code: the kernels' flags, cached on disk.
 
     Parameters
@@ -49,12 +49,18 @@ def kernel(function, *source_modules, parallel=False, **bound):
         The modules whose functions it calls. Numba's cache notices an edit of the function's own file only.
     parallel : bool
         Compile to threads.
+    makes_arrays : bool
+        Whether it allocates arrays, returns some, or calls what does. If not, it does without the counting of
+        references to its arrays, each of which takes as long as an update of ten elements.
     **bound : function
         Compiled functions that stand for global names of `function`, as plain functions cannot be called.
     """
-    variant = "parallel" if parallel else "serial", *(callee.__name__ for callee in bound.values())
-    copy = bind(function, **bound)
-    return _compiled_on_disk(copy, variant, source_modules, error_model="numpy", nogil=True, parallel=parallel)
+    variant = ("parallel" if parallel else "serial", *_names(bound))
+    flags = {"error_model": "numpy", "nogil": True, "parallel": parallel, "_nrt": parallel or makes_arrays}
+    if is_inlined:
+        variant += ("inlined",)
+        flags["forceinline"] = True
+    return _compiled_on_disk(bind(function, **bound), variant, source_modules, **flags)
 
 
 def driver(function, parallel=False, **bound):
@@ -86,11 +92,8 @@ def address_driver(function, arguments, *source_modules, nogil=False, **bound):
         qualified names must tell all that makes them different.
     """
     # What a signature is filed under does not tell which functions are bound; several of them may have one name.
-    names = " ".join(callee.__qualname__ for callee in bound.values())
-    variant = "address", hashlib.sha256(names.encode()).hexdigest()[:16]
-    dispatcher = _compiled_on_disk(
-        bind(function, **bound), variant, source_modules, **({"nogil": True} if nogil else {})
-    )
+    variant, flags = ("address", *_names(bound)), {"nogil": True} if nogil else {}
+    dispatcher = _compiled_on_disk(bind(function, **bound), variant, source_modules, **flags)
     dispatcher.compile(arguments)
     dispatcher.disable_compile()
     return dispatcher
@@ -194,9 +197,14 @@ def is_compiled(function):
     return is_jitted(function) and not function.targetoptions.get("forceobj", False)
 
 
+def may_use_threads(size):
+    """Whether `use_threads` is worth asking for an array of `size` elements."""
+    return size >= min(PARALLEL_CROSSOVER.values())
+
+
 def use_threads(size):
     """Whether an array of `size` elements is better updated by several threads, and safely so."""
-    if size < min(PARALLEL_CROSSOVER.values()):
+    if not may_use_threads(size):
         return False
     layer = _safe_threading_layer()
     return layer is not None and size >= PARALLEL_CROSSOVER[layer] and numba.get_num_threads() > 1
@@ -359,6 +367,12 @@ def _compiled_on_disk(copy, variant, modules, **flags):
     if is_jitted(dispatcher) and fingerprint and os.environ.get("NADAM_NUMBA_CACHE") != "0":
         dispatcher._cache = _Cache(copy)
     return dispatcher
+
+
+def _names(bound):
+    """What tells the functions that are bound to another apart, by their qualified names: none or one short word."""
+    names = " ".join(callee.__qualname__ for callee in bound.values())
+    return (hashlib.sha256(names.encode()).hexdigest()[:16],) if bound else ()
 
 
 def _fingerprint(*specs):

@@ -9,6 +9,7 @@ import ctypes
 import numpy as np
 from llvmlite import ir
 from numba import carray, types
+from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from nadam_numba import jit
@@ -61,6 +62,27 @@ def _int32_at(address):
     return ctypes.c_int32.from_address(int(address)).value
 
 
+def borrowed(array):
+    """The array for code that does not keep it: its references are not counted, each of which takes 5 ns."""
+    return array
+
+
+@intrinsic
+def _without_owner(typing_context, array):
+    def generate(context, builder, signature, arguments):
+        view = context.make_array(array)(context, builder, arguments[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), generate
+
+
+@overload(borrowed)
+def _compiled_borrowed(array):
+    return lambda array: _without_owner(array)
+
+
 @overload(_pointer)
 def _compiled_pointer(address):
     return lambda address: _as_pointer(address)
@@ -76,9 +98,17 @@ def _compiled_int32_at(address):
     return lambda address: _read_int32(address)
 
 
-def _array_at(address, size, like):
-    """The numbers at an address as an array of the dtype of `like`."""
-    return carray(_pointer(address), (size,), like.dtype)
+def array_at(address, shape, like):
+    """The numbers at an address as an array of the dtype of `like`; None if there is nothing like them."""
+    return None if like is None else carray(_pointer(address), shape, like.dtype)
+
+
+@overload(array_at)
+def _compiled_array_at(address, shape, like):
+    # A function that may return None returns an optional array, and loops over such are not vectorised.
+    if isinstance(like, types.NoneType):
+        return lambda address, shape, like: None
+    return lambda address, shape, like: carray(_pointer(address), shape, like.dtype)
 
 
 def _elements_of(array):
@@ -128,7 +158,6 @@ def layout_is_known():
     )
 
 
-array_at = jit.scalar(_array_at)
 elements_of = jit.scalar(_elements_of)
 flags_of = jit.scalar(_flags_of)
 has_type = jit.scalar(_has_type)

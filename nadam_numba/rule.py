@@ -160,6 +160,11 @@ def adam_coefficients(step, beta_1, beta_2):
     return 0.0, 1.0 / (1.0 - beta_1**t), 1.0 / (1.0 - beta_2**t)
 
 
+def clip_factor(norm, limit, allowed):
+    """What brings a norm down to `limit`, which is `allowed` in the precision of the norm; NaN if that is NaN."""
+    return limit / (norm if not norm < allowed else allowed)
+
+
 def conditioned_gradient(gradient, accumulated, scalars):
     """One element of the gradient as the moments see it: scaled, averaged over micro-steps, clipped, scaled again."""
     gradient = scalars.gradient_scale * gradient

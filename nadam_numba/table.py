@@ -7,36 +7,22 @@ parameter, is found before anything is updated, and left to the general way, `up
 """
 
 import dataclasses
+import itertools
 import math
 import threading
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from nadam_numba import cpu, jit, pointers, rule
+from nadam_numba import bfloat16, cpu, jit, pointers, table_kernels
 from nadam_numba.arrays import Leaf
+from nadam_numba.dialects import NATIVE
 from nadam_numba.hyperparameters import Hyperparameters, Options
-from nadam_numba.pointers import ALIGNED, C_CONTIGUOUS, F_CONTIGUOUS, WRITEABLE, array_at
-from nadam_numba.update import LeafState
-
-# Rows of a table's `places`; a column is an array. The addresses of objects: the gradient, the parameter, and one like
-# the parameter when the table was made; the flags that a gradient needs, and its bytes; the addresses of the state.
-GRADIENT, PARAMETER, LIKENESS, LAYOUT, BYTES, FIRST_MOMENT, SECOND_MOMENT, LARGEST_MOMENT, AVERAGE = range(9)
-_STATE_ROWS = {
-    "first_moment": FIRST_MOMENT,
-    "second_moment": SECOND_MOMENT,
-    "largest_moment": LARGEST_MOMENT,
-    "average": AVERAGE,
-}
-
-# What the scalars of a step are made of, and how many steps there were.
-SETTINGS = np.dtype(
-    [(name, np.float64) for name in ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay", "epsilon_root")]
-    + [(name, np.float64) for name in ("weight_decay", "gradient_scale", "gradient_limit", "gradient_factor")]
-    + [(name, np.float64) for name in ("average_momentum", "mu_product")]
-    + [(name, np.int64) for name in ("iterations", "nesterov", "decoupled_weight_decay", "is_overwritten")]
-)
+from nadam_numba.pointers import ALIGNED, C_CONTIGUOUS, F_CONTIGUOUS
+from nadam_numba.table_kernels import BYTES, GRADIENT, PARAMETER, ROWS, SEED, SETTINGS, STATE
+from nadam_numba.update import STATE_ARRAYS, LeafState
 
 # In a structure, the place of an array.
 _LEAF = object()
@@ -45,9 +31,41 @@ _LISTS = (list, tuple)
 
 # Threads share the work by chunks of an array: at least so many numbers, and about so many chunks.
 _SMALLEST_CHUNK = 4096
-# The mean size of arrays from which amsgrad goes the general way: in the loop over chunks LLVM does not vectorise it.
-_LARGEST_WITH_AMSGRAD = 2048
 _CHUNKS = 256
+
+
+class Loop(NamedTuple):
+    """A compiled loop over the arrays of a table, with what it takes.
+
+    Attributes
+    ----------
+    serial, parallel : function
+        Of `table_kernels`.
+    arguments : tuple
+    size : int
+        Real numbers in all.
+    is_large : bool
+        Whether threads might be of use.
+    choice : jit.ThreadChoice
+        For large tables.
+    """
+
+    serial: Callable
+    parallel: Callable
+    arguments: tuple
+    size: int
+    is_large: bool
+    choice: jit.ThreadChoice
+
+    def run(self):
+        """What the loop returns."""
+        if not (self.is_large and jit.use_threads(self.size)):
+            return self.serial(*self.arguments)
+        with_threads = self.choice.pick()
+        begin = time.perf_counter()
+        result = (self.parallel if with_threads else self.serial)(*self.arguments)
+        self.choice.tell(with_threads, time.perf_counter() - begin)
+        return result
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -58,56 +76,43 @@ class Table:
     ----------
     states : list of LeafState
         Their counts are those of `settings` after `write_back`.
+    arrays : list of dict
+        Those of the states, by name.
+    chunks : ndarray, shape (c, 3), int64
+        Column of an array, the first number of a chunk of it, and how many.
+    kept : list of ndarray
+        What else is kept for its address.
     positions : ndarray, shape (k,), or None
         Where their gradients are in the list of all of the optimizer's; None if it has no others.
     places : ndarray, shape (rows, k), int64
-    chunks : ndarray, shape (c, 3), int64
-        Column of an array, its first number, and how many.
     settings : ndarray, shape (1,), of SETTINGS
-    like, largest_moment, average : ndarray, shape (0,), or None
-        Of the arrays' real dtype; None where there is none of the kind.
-    size : int
-        Real numbers in all.
-    likenesses : list of ndarray
-    arrays : list of dict
-        Those of the states, by name. Both are kept for their addresses.
-    arguments : tuple
-        Those of the kernel.
-    choice : jit.ThreadChoice
-        For large tables.
+    update, micro_step, measure, has_only_finite : Loop or None
+        None where there is no need of it.
+    norms : ndarray, shape (k,)
+        Written by `measure`.
     """
 
     states: list[LeafState]
+    arrays: list[dict]
+    chunks: np.ndarray
+    kept: list[np.ndarray]
     positions: np.ndarray | None
     places: np.ndarray
-    chunks: np.ndarray
     settings: np.ndarray
-    like: np.ndarray
-    largest_moment: np.ndarray | None
-    average: np.ndarray | None
-    size: int
-    likenesses: list[np.ndarray]
-    arrays: list[dict]
-    arguments: tuple = ()
-    choice: jit.ThreadChoice = dataclasses.field(default_factory=jit.ThreadChoice)
+    norms: np.ndarray
+    update: Loop | None = None
+    micro_step: Loop | None = None
+    measure: Loop | None = None
+    has_only_finite: Loop | None = None
 
     def step(self) -> bool:
         """Step the arrays; False, and nothing is done, if anything unusual is found."""
-        if not self._make_step():
+        if self.update.run() >= 0:
             return False
-        if self.largest_moment is not None and self.states[0].largest_moment is None:
+        if self.states[0].largest_moment is None and self.arrays[0]["largest_moment"] is not None:
             for state, arrays in zip(self.states, self.arrays, strict=True):
                 state.largest_moment = arrays["largest_moment"]
         return True
-
-    def _make_step(self):
-        if not jit.use_threads(self.size):
-            return _step_serial(*self.arguments) < 0
-        with_threads = self.choice.pick()
-        begin = time.perf_counter()
-        found = (_step_parallel if with_threads else _step_serial)(*self.arguments)
-        self.choice.tell(with_threads, time.perf_counter() - begin)
-        return found < 0
 
     def write_back(self) -> None:
         """Let the states know how many steps there were."""
@@ -131,14 +136,24 @@ class Plan:
     group_of_table : list of int
     structure : list
         That of each group's tree.
+    is_flat : bool
+        Whether each group is one array, which is not in a list.
     scalars : list of int
         Where arrays of no dimension are among all.
     has_schedules : bool
         Whether the learning rate of a group is a function.
+    global_clipnorm : float or None
+        Of the options.
     hyperparameters : list of Hyperparameters
         Those of the groups, from which the tables were made.
-    spans : ndarray, shape (2, arrays), int64
-        Where the parameters lie, as `arrays.ordered_spans` has it.
+    measured : list of Table
+        Those that take norms.
+    looks_late : bool
+        Whether a single table looks at the gradients right before it steps, and that is early enough.
+    first_place : ndarray or None
+        A view of where the first table has the addresses of its gradients.
+    averaging : tuple
+        What the tables know of the moving average.
     busy : Lock
         Held during a step: the tables have room for the gradients of one.
     """
@@ -147,10 +162,15 @@ class Plan:
     tables: list[Table]
     group_of_table: list[int]
     structure: list
+    is_flat: bool
     scalars: list[int]
     has_schedules: bool
+    global_clipnorm: float | None
     hyperparameters: list[Hyperparameters]
-    spans: np.ndarray
+    measured: list[Table]
+    looks_late: bool
+    first_place: np.ndarray | None
+    averaging: tuple = ()
     busy: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
     def is_current(self) -> bool:
@@ -164,7 +184,7 @@ class Plan:
         """Take over the hyperparameters of a group, if that changes nothing but numbers."""
         new, old = self.groups[number].hyperparameters, self.hyperparameters[number]
         is_schedule = callable(new.learning_rate) or callable(old.learning_rate)
-        if is_schedule or new.clipnorm is not None or new.amsgrad != old.amsgrad:
+        if is_schedule or (new.clipnorm is None) != (old.clipnorm is None) or new.amsgrad != old.amsgrad:
             return False
         for table in self.groups[number].tables:
             _set_hyperparameters(table.settings, new, table.states[0].is_decayed)
@@ -173,28 +193,27 @@ class Plan:
 
     def note(self, grads) -> list | None:
         """Note where the gradients of the groups are; return them, which must live on, or None if one is unusual."""
-        gradients = []
         if type(grads) not in _LISTS or len(grads) != len(self.structure):
             return None
-        for number, structure in enumerate(self.structure):
-            if not _collect(grads[number], structure, gradients):
-                return None
+        gradients = list(grads) if self.is_flat else []
+        if not (self.is_flat or all(map(_collect, grads, self.structure, itertools.repeat(gradients)))):
+            return None
         for position in self.scalars:
             # NumPy's reductions give scalars where a 0-d array is due.
             if isinstance(gradients[position], np.generic):
                 gradients[position] = np.asarray(gradients[position])
         if len(gradients) == 1:
-            self.tables[0].places[GRADIENT, 0] = id(gradients[0])
+            self.first_place[0] = id(gradients[0])
         else:
             objects = np.fromiter(map(id, gradients), np.int64, len(gradients))
             for table in self.tables:
                 table.places[GRADIENT] = objects if table.positions is None else objects[table.positions]
-        # A single table looks at the gradients right before it steps.
-        is_late = len(self.tables) == 1 and not self.has_schedules
-        return gradients if is_late or self._finds() else None
+        return gradients if self.looks_late or all(map(self._accepts, self.tables)) else None
 
-    def _finds(self):
-        return all(_find(table.places, self.spans, id(np.ndarray)) < 0 for table in self.tables)
+    def _accepts(self, table):
+        if table.has_only_finite is not None:
+            return table.has_only_finite.run()
+        return table_kernels.find_unusual(table.update.arguments[0]) < 0
 
     def set_rates(self, learning_rates: list[float]) -> None:
         """Take the learning rate of each group."""
@@ -203,63 +222,74 @@ class Plan:
 
     def set_averaging(self, average_momentum: float, is_overwritten: bool) -> None:
         """Take these fields of `rule.Scalars`."""
-        for table in self.tables:
-            table.settings["average_momentum"] = average_momentum
-            table.settings["is_overwritten"] = is_overwritten
+        averaging = average_momentum, is_overwritten
+        if averaging != self.averaging:
+            for table in self.tables:
+                table.settings["average_momentum"] = average_momentum
+                table.settings["is_overwritten"] = is_overwritten
+            self.averaging = averaging
 
     def step(self) -> bool:
         """Step all arrays; False, and nothing is done, if anything unusual is found."""
-        return all(map(Table.step, self.tables))
+        return (not self.measured or self._clip_norms()) and all(map(Table.step, self.tables))
+
+    def micro_step(self) -> bool:
+        """Add all gradients to the sums of earlier ones; False, and nothing is done, if anything unusual is found."""
+        return all(table.micro_step.run() < 0 for table in self.tables)
+
+    def _clip_norms(self):
+        """Set the factors that bring norms down to what is allowed; False if anything unusual is found."""
+        if not all(table.measure.run() < 0 for table in self.measured):
+            return False
+        if self.global_clipnorm is not None:
+            norms = np.concatenate([table.norms for table in self.tables])
+            if len(self.tables) > 1:
+                norms = norms[np.argsort(np.concatenate([table.positions for table in self.tables]))]
+            common = NATIVE.common_clip_factor(math.hypot(*norms.tolist()), self.global_clipnorm)
+            for table in self.tables:
+                table.settings["common_factor"] = common
+        return True
 
 
 def make_plan(groups: list, options: Options, spans: tuple) -> Plan:
     """The plan for groups of parameters, whose spans in memory are as `arrays.memory_spans` tells them."""
     tables, group_of_table, position = [], [], 0
     hyperparameters = [group.hyperparameters for group in groups]
-    if _suits(groups, options):
+    spans = np.array(spans, np.int64)
+    if _suits(groups):
         for number, group in enumerate(groups):
-            its_tables = _make_tables(group.states, position, group.hyperparameters, options)
+            its_tables = _make_tables(group.states, position, group.hyperparameters, options, spans)
             tables += its_tables
             group_of_table += [number] * len(its_tables)
             position += len(group.states)
         if len(tables) == 1:
             tables[0].positions = None
     has_schedules = any(callable(hyper.learning_rate) for hyper in hyperparameters)
-    spans = np.array(spans, np.int64)
-    for table in tables:
-        table.arguments = (
-            table.places,
-            table.chunks,
-            spans,
-            id(np.ndarray),
-            table.settings,
-            table.like,
-            table.largest_moment,
-            table.average,
-        )
     structure = [_structure_of(group.tree) for group in groups]
     states = [state for group in groups for state in group.states]
     scalars = [number for number, state in enumerate(states) if not state.leaf.shape]
     for number, group in enumerate(groups):
         group.tables = [table for table, owner in zip(tables, group_of_table, strict=True) if owner == number]
-    return Plan(groups, tables, group_of_table, structure, scalars, has_schedules, hyperparameters, spans)
-
-
-def _suits(groups, options):
-    """Whether tables can do all that is asked for."""
-    is_plain = options.global_clipnorm is None and options.nonfinite == "propagate"
-    if not is_plain or options.gradient_accumulation_steps:
-        return False
-    if not pointers.layout_is_known() or any(group.hyperparameters.clipnorm is not None for group in groups):
-        return False
-    states = [state for group in groups for state in group.states]
-    leaves = [state.leaf for state in states]
-    has_largest = any(group.hyperparameters.amsgrad for group in groups) or any(
-        state.largest_moment is not None for state in states
+    return Plan(
+        groups,
+        tables,
+        group_of_table,
+        structure,
+        all(entry is _LEAF for entry in structure),
+        scalars,
+        has_schedules,
+        options.global_clipnorm,
+        hyperparameters,
+        [table for table in tables if table.measure is not None],
+        len(tables) == 1 and not has_schedules and tables[0].has_only_finite is None,
+        tables[0].places[GRADIENT] if tables else None,
     )
-    if has_largest and sum(leaf.size for leaf in leaves) > _LARGEST_WITH_AMSGRAD * len(leaves):
-        return False
-    return all(
+
+
+def _suits(groups):
+    """Whether tables can do all that is asked for."""
+    leaves = [state.leaf for group in groups for state in group.states]
+    return pointers.layout_is_known() and all(
         leaf.array.flags.forc and leaf.array.shape == leaf.shape and type(leaf.array) is np.ndarray for leaf in leaves
     )
 
@@ -299,50 +329,74 @@ def _collect(grads, structure, gradients):
     return True
 
 
-def _make_tables(states, first_position, hyper, options):
+def _make_tables(states, first_position, hyper, options, spans):
     """Those of the arrays of a group, whose first one has this position among all of the optimizer's."""
     kinds = {}
     for position, state in enumerate(states, first_position):
         has_largest = hyper.amsgrad or state.largest_moment is not None
         kind = state.leaf.real_dtype, state.is_decayed, has_largest, state.iterations, state.mu_product
         kinds.setdefault(kind, []).append((position, state))
-    return [_make_table(*zip(*members, strict=True), hyper, options) for members in kinds.values()]
+    return [_make_table(*zip(*members, strict=True), hyper, options, spans) for members in kinds.values()]
 
 
-def _make_table(positions, states, hyper, options):
-    leaves = [state.leaf for state in states]
-    likenesses = [leaf.array.view() for leaf in leaves]
+def _make_table(positions, states, hyper, options, spans):
+    likenesses = [state.leaf.array.view() for state in states]
     arrays = [_state_arrays(state, hyper) for state in states]
-    places = np.zeros((9, len(states)), np.int64)
-    for column, (leaf, likeness, by_name) in enumerate(zip(leaves, likenesses, arrays, strict=True)):
+    places = np.zeros((ROWS, len(states)), np.int64)
+    places[SEED] = [state.seed for state in states]
+    for column, (state, likeness, by_name) in enumerate(zip(states, likenesses, arrays, strict=True)):
+        leaf = state.leaf
         layout = ALIGNED | (F_CONTIGUOUS if leaf.order == "F" else C_CONTIGUOUS)
         places[PARAMETER : BYTES + 1, column] = id(leaf.array), id(likeness), layout, leaf.array.nbytes
-        for name, row in _STATE_ROWS.items():
+        for row, name in zip(STATE, STATE_ARRAYS, strict=True):
             if by_name[name] is not None:
                 places[row, column] = by_name[name].__array_interface__["data"][0]
-    size = sum(leaf.size for leaf in leaves)
-    like = np.empty(0, leaves[0].real_dtype)
-    return Table(
-        list(states),
-        np.array(positions),
-        places,
-        _make_chunks([leaf.size for leaf in leaves], max(_SMALLEST_CHUNK, size // _CHUNKS)),
-        _make_settings(states[0], hyper, options),
-        like,
-        None if arrays[0]["largest_moment"] is None else like,
-        None if arrays[0]["average"] is None else like,
-        size,
-        likenesses,
-        arrays,
-    )
+    sizes = [state.leaf.size for state in states]
+    chunks = _make_chunks(sizes, max(_SMALLEST_CHUNK, sum(sizes) // _CHUNKS))
+    settings, norms = _make_settings(states[0], hyper, options), np.zeros(len(states))
+    table = Table(list(states), arrays, chunks, likenesses, np.array(positions), places, settings, norms)
+    _add_loops(table, hyper, options, spans)
+    return table
 
 
 def _state_arrays(state, hyper):
     """The arrays of a state by name, with the one that amsgrad will need; the state itself gets it with the step."""
-    arrays = {name: getattr(state, name) for name in _STATE_ROWS}
+    arrays = {name: getattr(state, name) for name in STATE_ARRAYS}
     if hyper.amsgrad and state.largest_moment is None:
         arrays["largest_moment"] = np.zeros_like(state.second_moment)
     return arrays
+
+
+def _add_loops(table, hyper, options, spans):
+    """Bind the compiled loops that steps with these settings need to what they take."""
+    sizes = [state.leaf.size for state in table.states]
+    chunks = table.chunks
+    kept = table.arrays[0]
+    like, like_moments = np.empty(0, table.states[0].leaf.real_dtype), kept["first_moment"][:0]
+    largest_moment = None if kept["largest_moment"] is None else like_moments
+    average, accumulated = (None if kept[name] is None else like for name in ("average", "accumulated"))
+    step = table_kernels.step_bfloat16 if like_moments.dtype == bfloat16.BITS else table_kernels.step
+    factors = None if hyper.clipnorm is None else np.ones(len(sizes))
+    settings = table.settings
+    settings["places"], settings["arrays"] = table.places.ctypes.data, len(sizes)
+    settings["chunks"], settings["chunk_count"] = chunks.ctypes.data, len(chunks)
+    settings["spans"], settings["span_count"] = spans.ctypes.data, spans.shape[1]
+    settings["gradient_type"] = id(np.ndarray)
+    address = settings.ctypes.data
+
+    def loop(kernels, *arguments):
+        return Loop(*kernels, (address, *arguments), sum(sizes), jit.may_use_threads(sum(sizes)), jit.ThreadChoice())
+
+    table.kept.append(spans)
+    table.update = loop(step, like, like_moments, largest_moment, average, accumulated, factors)
+    if accumulated is not None:
+        table.micro_step = loop(table_kernels.accumulate, like, average)
+    if options.nonfinite != "propagate":
+        table.has_only_finite = loop(table_kernels.has_only_finite, like)
+    if hyper.clipnorm is not None or options.global_clipnorm is not None:
+        blocks = _make_chunks(sizes, cpu.BLOCK)
+        sums = np.empty(len(blocks))
+        table.measure = loop(table_kernels.measure, like, accumulated, blocks, sums, table.norms, factors)
 
 
 def _make_chunks(sizes, length):
@@ -361,114 +415,15 @@ def _set_hyperparameters(settings, hyper, is_decayed):
     settings["weight_decay"] = hyper.weight_decay if is_decayed else 0.0
     settings["gradient_limit"] = math.inf if hyper.clipvalue is None else hyper.clipvalue
     settings["gradient_factor"] = -1.0 if hyper.maximize else 1.0
+    settings["clipnorm"] = math.inf if hyper.clipnorm is None else hyper.clipnorm
 
 
 def _make_settings(state, hyper, options):
     settings = np.zeros(1, SETTINGS)
     _set_hyperparameters(settings, hyper, state.is_decayed)
     settings["gradient_scale"] = 1.0 / (options.loss_scale_factor or 1.0)
+    settings["accumulated_share"] = 1.0 / (options.gradient_accumulation_steps or 1)
+    settings["common_factor"] = 1.0
     settings["mu_product"] = state.mu_product
     settings["iterations"] = state.iterations
     return settings
-
-
-def _find_unusual(places, spans, kind):
-    """The column of the first array whose gradient or parameter is not as expected; -1 if all are."""
-    for column in range(places.shape[1]):
-        gradient, parameter, likeness = places[GRADIENT, column], places[PARAMETER, column], places[LIKENESS, column]
-        layout = places[LAYOUT, column]
-        if not pointers.has_type(gradient, kind):
-            return column
-        if pointers.flags_of(gradient) & layout != layout or not pointers.are_alike(gradient, likeness):
-            return column
-        layout |= WRITEABLE
-        if pointers.flags_of(parameter) & layout != layout or not pointers.are_alike(parameter, likeness):
-            return column
-        if pointers.elements_of(parameter) != pointers.elements_of(likeness):
-            return column
-        if _overlaps(pointers.elements_of(gradient), places[BYTES, column], spans):
-            return column
-    return -1
-
-
-def _overlaps(start, length, spans):
-    """Whether memory overlaps any of the spans: their rising starts, and the furthest end up to each."""
-    low, high = 0, spans.shape[1]
-    while low < high:
-        middle = (low + high) // 2
-        if spans[0, middle] < start + length:
-            low = middle + 1
-        else:
-            high = middle
-    return low > 0 and spans[1, low - 1] > start
-
-
-def _scalars(record):
-    """The fields of `rule.Scalars` for the next step; and the product of the momentum coefficients with it."""
-    step = record["iterations"] + 1
-    mu_product, beta_1, beta_2 = float(record["mu_product"]), float(record["beta_1"]), float(record["beta_2"])
-    if record["nesterov"]:
-        mu_product, gradient_weight, momentum_weight, correction = cpu.step_coefficients(
-            step, mu_product, beta_1, beta_2, float(record["momentum_decay"])
-        )
-    else:
-        gradient_weight, momentum_weight, correction = cpu.adam_coefficients(step, beta_1, beta_2)
-    learning_rate, weight_decay = float(record["learning_rate"]), float(record["weight_decay"])
-    coupled_decay, decay = weight_decay, 0.0
-    if record["decoupled_weight_decay"]:
-        coupled_decay, decay = 0.0, 1.0 - (1.0 - learning_rate * weight_decay)
-    return mu_product, (
-        learning_rate,
-        beta_1,
-        beta_2,
-        record["epsilon"],
-        gradient_weight,
-        momentum_weight,
-        correction,
-        1.0,
-        1.0,
-        1.0,
-        record["epsilon_root"],
-        coupled_decay,
-        decay,
-        0.0,
-        record["gradient_scale"],
-        1.0,
-        record["gradient_limit"],
-        record["gradient_factor"],
-        record["average_momentum"],
-        record["is_overwritten"] != 0,
-        False,
-    )
-
-
-def _step(places, chunks, spans, kind, settings, like, largest_moment, average):
-    """Make one step of all arrays, unless one is unusual: its column is returned, and -1 after a step."""
-    unusual = _find(places, spans, kind)
-    if unusual >= 0:
-        return unusual
-    mu_product, scalars = _scalars(settings[0])
-    itemsize = like.itemsize
-    for chunk in numba.prange(chunks.shape[0]):
-        column, first, size = chunks[chunk, 0], chunks[chunk, 1] * itemsize, chunks[chunk, 2]
-        cpu.update_serial(
-            array_at(pointers.elements_of(places[PARAMETER, column]) + first, size, like),
-            array_at(places[FIRST_MOMENT, column] + first, size, like),
-            array_at(places[SECOND_MOMENT, column] + first, size, like),
-            None if largest_moment is None else array_at(places[LARGEST_MOMENT, column] + first, size, like),
-            None if average is None else array_at(places[AVERAGE, column] + first, size, like),
-            None,
-            array_at(pointers.elements_of(places[GRADIENT, column]) + first, size, like),
-            None,
-            *scalars,
-        )
-    settings[0]["mu_product"] = mu_product
-    settings[0]["iterations"] += 1
-    return -1
-
-
-_overlaps = jit.scalar(_overlaps)
-_scalars = jit.scalar(_scalars)
-_find = jit.kernel(_find_unusual, pointers)
-_step_serial = jit.kernel(_step, cpu, pointers, rule)
-_step_parallel = jit.kernel(_step, cpu, pointers, rule, parallel=True)

@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
+import zlib
 
 import numpy as np
 
-from nadam_numba import cpu
+from nadam_numba import bfloat16, cpu
 from nadam_numba.arrays import Leaf
 from nadam_numba.dialects import Dialect
 from nadam_numba.gradients import Rows, conditioned, dense, summed
@@ -14,6 +15,8 @@ from nadam_numba.rule import Scalars
 
 # The arrays of a state, which may be None.
 STATE_ARRAYS = ("first_moment", "second_moment", "largest_moment", "average", "accumulated")
+# Those that may be kept as bits of bfloat16.
+MOMENTS = ("first_moment", "second_moment", "largest_moment")
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -24,6 +27,7 @@ class LeafState:
     ----------
     leaf : Leaf
     first_moment, second_moment : ndarray, shape (leaf.size,)
+        Of the leaf's real dtype, or bits of bfloat16, as is the largest moment then.
     largest_moment, average, accumulated : ndarray, shape (leaf.size,), or None
         With amsgrad; with a moving average of the parameter; with accumulation of gradients.
     iterations : int
@@ -32,6 +36,8 @@ class LeafState:
         Product of the momentum coefficients so far.
     is_decayed : bool
         Whether weight decay applies to it.
+    seed : int
+        Of the noise that rounds moments in bfloat16.
     """
 
     leaf: Leaf
@@ -43,15 +49,17 @@ class LeafState:
     iterations: int = 0
     mu_product: float = 1.0
     is_decayed: bool = True
+    seed: int = 0
 
     @classmethod
-    def fresh(cls, leaf: Leaf, options: Options) -> "LeafState":
-        """The state before the first step."""
-        zeros = [np.zeros(leaf.size, leaf.real_dtype) for _ in range(2)]
+    def fresh(cls, leaf: Leaf, options: Options, group: int = 0) -> "LeafState":
+        """The state before the first step; `group` is the number of the group that the array is in."""
+        dtype = leaf.real_dtype if options.state_dtype is None else bfloat16.BITS
+        zeros = [np.zeros(leaf.size, dtype) for _ in range(2)]
         # The average takes the value of the parameter in the first step, if the step reaches it.
         average = leaf.flatten(leaf.array).copy() if options.use_ema else None
         accumulated = np.zeros(leaf.size, leaf.real_dtype) if options.gradient_accumulation_steps else None
-        return cls(leaf, *zeros, average=average, accumulated=accumulated)
+        return cls(leaf, *zeros, average=average, accumulated=accumulated, seed=seed_of(leaf, group))
 
     def copy(self) -> "LeafState":
         """The same with arrays of its own, but for the parameter."""
@@ -60,9 +68,10 @@ class LeafState:
         return dataclasses.replace(self, **copies)
 
 
-# Sums of squares outside of these are taken again in another unit, a power of 2 so that nothing is rounded.
-_SMALLEST_SUM = 1e-280
-_SMALL_UNIT, _LARGE_UNIT = 2.0**-600, 2.0**600
+def seed_of(leaf: Leaf, group: int) -> int:
+    """A number that differs between the arrays of an optimizer, and does not depend on the order of a dict."""
+    return zlib.crc32(f"{group}/{leaf.path}".encode())
+
 
 _NO_UPDATE = Scalars(*[0.0] * 7)
 _CONDITIONING = ("gradient_scale", "accumulated_share", "gradient_limit", "gradient_factor")
@@ -225,36 +234,21 @@ def _clipped(update, dialect):
 
 
 def _norm(update, dialect):
-    """The norm of a gradient, scaled and clipped to values; in between, no square overflows or vanishes."""
+    """The norm of a gradient, scaled and, unless that comes afterwards, clipped to values."""
     scalars = update.scalars._replace(gradient_limit=math.inf) if dialect.clips_norm_first else update.scalars
-    squares = _sum_of_squares(update, scalars)
-    if _SMALLEST_SUM < squares < math.inf or update.state.leaf.real_dtype != np.float64:
-        return math.sqrt(squares)
-    unit = _SMALL_UNIT if squares <= _SMALLEST_SUM else _LARGE_UNIT
-    field = "gradient_scale" if update.state.accumulated is None else "accumulated_share"
-    scaled = {field: getattr(scalars, field) / unit, "gradient_limit": scalars.gradient_limit / unit}
-    return unit * math.sqrt(_sum_of_squares(update, scalars._replace(**scaled)))
-
-
-def _sum_of_squares(update, scalars):
     if isinstance(update.gradient, Rows):
-        return cpu.sum_of_squares(update.gradient.values.reshape(-1), None, *scalars)
-    return cpu.sum_of_squares(update.gradient, update.state.accumulated, *scalars)
+        return cpu.norm(update.gradient.values.reshape(-1), None, *scalars)
+    return cpu.norm(update.gradient, update.state.accumulated, *scalars)
 
 
 def _apply_dense(state, gradient, square, scalars, dialect):
     elements = state.leaf.flatten(state.leaf.array)
-    cpu.update_for(elements.size, dialect.order)(
-        elements,
-        state.first_moment,
-        state.second_moment,
-        state.largest_moment,
-        state.average,
-        state.accumulated,
-        gradient,
-        square,
-        *scalars,
-    )
+    arrays = state.first_moment, state.second_moment, state.largest_moment, state.average, state.accumulated
+    if state.first_moment.dtype == bfloat16.BITS:
+        update, place = cpu.update_bfloat16_for(elements.size, dialect.order), (state.seed, state.iterations, 0)
+    else:
+        update, place = cpu.update_for(elements.size, dialect.order), ()
+    update(elements, *arrays, gradient, square, *place, *scalars)
     _write_back(state.leaf, elements)
 
 
@@ -285,12 +279,14 @@ def _gather(state, indices):
     leaf = state.leaf
 
     def rows_of(flat):
-        return None if flat is None else _flat(leaf.unflatten(flat)[indices], leaf)
+        return None if flat is None else _flat(_in_shape(leaf, flat)[indices], flat.dtype)
 
     array = np.ascontiguousarray(leaf.array[indices])
     return LeafState(
         Leaf(leaf.name, leaf.path, array, array.shape, "C", is_contiguous=True),
         *map(rows_of, (state.first_moment, state.second_moment, state.largest_moment, state.average)),
+        iterations=state.iterations,
+        seed=state.seed,
     )
 
 
@@ -299,11 +295,19 @@ def _scatter(touched, state, indices):
     for name in ("first_moment", "second_moment", "largest_moment", "average"):
         flat = getattr(state, name)
         if flat is not None:
-            state.leaf.unflatten(flat)[indices] = touched.leaf.unflatten(getattr(touched, name))
+            _in_shape(state.leaf, flat)[indices] = _in_shape(touched.leaf, getattr(touched, name))
 
 
-def _flat(array, leaf):
-    return np.ascontiguousarray(array).reshape(-1).view(leaf.real_dtype)
+def _in_shape(leaf, flat):
+    """An array of a state in the shape of its parameter; bits that belong to a complex number are one number there."""
+    if flat.dtype != bfloat16.BITS:
+        return leaf.unflatten(flat)
+    bits = flat.view(np.uint32) if leaf.array.dtype.kind == "c" else flat
+    return bits.reshape(leaf.shape, order=leaf.order)
+
+
+def _flat(array, dtype):
+    return np.ascontiguousarray(array).reshape(-1).view(dtype)
 
 
 def _write_back(leaf, elements):

@@ -141,7 +141,8 @@ def _warm_step(dtype, arguments, threads):
     for size in sizes:
         optimizer = NAdam([np.zeros(size, dtype), np.zeros(size, dtype)], **arguments)
         for second in (np.ones(size, dtype), None):  # by table, and the general way
-            optimizer.step([np.ones(size, dtype), second])
+            for _ in range(arguments.get("gradient_accumulation_steps") or 1):
+                optimizer.step([np.ones(size, dtype), second])
 
 
 def _warm_minimize(dtype, fun, jac, has_bounds, options):

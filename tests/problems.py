@@ -3,6 +3,7 @@
 A literal such as 2.0 would not do: beside a float32 it is a float32 to NumPy and a float64 to Numba.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,13 @@ class Problem(NamedTuple):
     minimum: np.ndarray
 
     def pair(self, wrap=lambda f: f):
-        """A function that returns value and gradient; compiled if `wrap` is njit."""
-        fun, gradient = wrap(self.fun), wrap(self.gradient)
-        return wrap(lambda x: (fun(x), gradient(x)))
+        """A function that returns value and gradient; compiled if `wrap` compiles."""
+        return _pair(wrap(self.fun), wrap(self.gradient), wrap)
+
+
+@functools.cache
+def _pair(fun, gradient, wrap):
+    return wrap(lambda x: (fun(x), gradient(x)))
 
 
 def rosenbrock(x):

@@ -1,6 +1,7 @@
 """`learning_rate="auto"`: one trajectory on every path, the minimum without tuning, honest stops, hard arithmetic."""
 
 import _thread
+import functools
 import math
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.optimize
-from marks import MEMORIES, WRAPS, needs_compiler
+from marks import COMPILES, MEMORIES, WRAPS, compiled, needs_compiler
 from numba import njit
 from problems import PROBLEMS, beale, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
@@ -71,26 +72,26 @@ def test_the_first_step_is_nadams(x0, bounds, lengths):
 # One trajectory on every path
 
 
+@functools.cache
+def with_argument(function):
+    return njit(lambda x, factor: function(x))
+
+
 @needs_compiler
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
 @MEMORIES
 @pytest.mark.filterwarnings("ignore:The objective does not fall:RuntimeWarning")  # that is tested further below
 def test_python_and_compiled_loops_make_the_same_bits(problem, dtype, memory):
-    fun, gradient, compiled_fun, compiled_gradient = (
-        problem.fun,
-        problem.gradient,
-        njit(problem.fun),
-        njit(problem.gradient),
-    )
-    with_argument = njit(lambda x, factor: compiled_fun(x)), njit(lambda x, factor: compiled_gradient(x))
+    fun, gradient = problem.fun, problem.gradient
+    compiled_fun, compiled_gradient = compiled(fun), compiled(gradient)
     ways = [
         {"fun": fun, "jac": gradient},
         {"fun": compiled_fun, "jac": compiled_gradient},
         {"fun": compiled_fun, "jac": gradient},
-        {"fun": with_argument[0], "jac": with_argument[1], "args": (1.0,)},
+        {"fun": with_argument(compiled_fun), "jac": with_argument(compiled_gradient), "args": (1.0,)},
     ]
-    in_pairs = [{"fun": problem.pair(), "jac": True}, {"fun": problem.pair(njit), "jac": True}]
+    in_pairs = [{"fun": problem.pair(), "jac": True}, {"fun": problem.pair(compiled), "jac": True}]
     x0, options = problem.start.astype(dtype), {"memory": memory}
     for group in (ways, in_pairs):
         expected = minimize(**group[0], x0=x0, options={**options, "return_all": True})
@@ -121,7 +122,7 @@ for _ in range(2):
 @pytest.mark.parametrize("scheme", ["2-point", "3-point"])
 def test_differences_are_the_same_bits(scheme):
     expected = minimize(rosenbrock, START, jac=scheme)
-    result = minimize(njit(rosenbrock), START, jac=scheme)
+    result = minimize(compiled(rosenbrock), START, jac=scheme)
     np.testing.assert_array_equal(result.x, expected.x)
     assert (result.nit, result.nfev) == (expected.nit, expected.nfev)
 
@@ -141,7 +142,7 @@ def test_a_run_is_the_start_of_a_longer_one(wrap, memory):
 @MEMORIES
 def test_single_precision_ends_in_success(memory):
     rng = np.random.default_rng(0)
-    for _ in range(150):
+    for _ in range(150 if COMPILES else 40):
         x0 = rng.uniform(-2.0, 2.0, rng.integers(2, 9)).astype(np.float32)
         result = minimize(rosenbrock, x0, jac=rosenbrock_gradient, options={"memory": memory})
         assert result.success
@@ -664,7 +665,7 @@ def waves(rng):
 
 @MEMORIES
 def test_success_means_a_stationary_point(memory):
-    for seed in range(400):
+    for seed in range(400 if COMPILES else 100):
         fun, gradient, x0 = waves(np.random.default_rng(seed))
         result = run(fun, gradient, x0, memory=memory, may_be_above=1e-9)
         assert result.success

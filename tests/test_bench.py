@@ -28,7 +28,7 @@ from nadam_numba.bench import (
     verify,
 )
 from nadam_numba.bench.cases import Case, make_cases
-from nadam_numba.bench.contender import FACTORS, OURS, Contender, Inputs, scaler
+from nadam_numba.bench.contender import FACTORS, OURS, WITHOUT_OPTION, Contender, Inputs, scaler
 from nadam_numba.progress import bar_over
 
 SMALL = {
@@ -219,10 +219,10 @@ def test_wrong_contender_ends_the_run(monkeypatch, settings, capsys):
 def test_copy_kernel_reads_four_arrays_and_writes_three():
     arrays = [np.arange(5.0), np.full(5, 10.0), np.full(5, 20.0), np.full(5, 0.5)]
     before = [array.copy() for array in arrays]
-    copy_kernel._serial(*arrays[:3], None, arrays[3])
-    for old, new in zip(before[:3], arrays[:3], strict=True):
-        # What is written depends on what was there, and on the gradient: all four are read.
-        np.testing.assert_array_equal(new, old + before[3])
+    copy_kernel.move_serial(*arrays[:3], None, arrays[3])
+    # What is written depends on what was there, and once on the gradient: all four are read.
+    for old, new, change in zip(before[:3], arrays[:3], (before[3], 1.0, 1.0), strict=True):
+        np.testing.assert_array_equal(new, old + change)
     np.testing.assert_array_equal(arrays[3], before[3])
 
 
@@ -239,11 +239,40 @@ def test_copy_kernel_has_the_traffic_of_the_options(options, count):
     assert all((new != old).all() for new, old in zip(contender.result(), before, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [({}, 7), ({"clipvalue": 1.0}, 7), ({"amsgrad": True, "use_ema": True}, 11), ({"global_clipnorm": 1.0}, 8)],
+)
+def test_bytes_are_those_of_the_arrays(options, count):
+    for itemsize, dtype in ((4, "float32"), (8, "float64")):
+        assert SMALL["arrays"]._replace(options=options, dtype=dtype).bytes_per_element == count * itemsize
+
+
+def test_moments_in_bfloat16_have_two_bytes():
+    case = SMALL["arrays"]._replace(options={"state_dtype": "bfloat16"})
+    assert (case.bytes_per_element, case._replace(dtype="float64").bytes_per_element) == (20, 32)
+    assert case._replace(options=case.options | {"amsgrad": True}).bytes_per_element == 24
+
+
+def test_bytes_are_not_told_where_steps_differ():
+    assert SMALL["sizes"]._replace(options={"gradient_accumulation_steps": 4}).bytes_per_element is None
+    assert SMALL["sparse"].bytes_per_element is SMALL["minimize"].bytes_per_element is None
+
+
+def test_copy_kernel_moves_moments_in_bfloat16():
+    contender = copy_kernel.make(SMALL["arrays"]._replace(options={"state_dtype": "bfloat16"}))
+    contender.step()
+    parameter, *moments = contender.result()
+    assert parameter.dtype == np.float32
+    for moment in moments:
+        np.testing.assert_array_equal(moment, np.ones(12, np.uint16), strict=True)
+
+
 @pytest.mark.parametrize("option", [{"global_clipnorm": 1.0}, {"gradient_accumulation_steps": 4}])
 def test_copy_kernel_sits_out_where_traffic_differs(option):
     assert copy_kernel.make(SMALL["arrays"]._replace(options=option)) is None
     names = [contender.name for contender in steps.contenders(SMALL["arrays"]._replace(options=option), [], 1)]
-    assert names == [OURS]
+    assert names == [OURS, WITHOUT_OPTION]
 
 
 @needs_c_compiler
@@ -378,7 +407,7 @@ def test_fixed_rate_is_that_of_the_class(monkeypatch):
     monkeypatch.setattr(solves, "_COMPILED_ITERATIONS", 60)
     monkeypatch.setattr(solves, "_PYTHON_ITERATIONS", 40)
     found = list(solves.contenders(SMALL["minimize"]._replace(name="fixed rate"), [], 1))
-    assert [contender.iterations for contender in found] == [60, 40]
+    assert [contender.iterations for contender in found] == [60, 60, 40]
     for contender in found:
         verify.check(contender)
 
@@ -418,6 +447,25 @@ def test_contenders_that_sit_a_case_out_have_an_empty_cell():
     assert lines[2] == "| a, float32 | 0.5 (0.5 to 0.5) |"
     assert lines[3] == "| b, float32 | - |"
     assert lines[-1] == "| b, float32 | 2 s (2 s) | - |"
+
+
+def test_options_stand_beside_their_bytes():
+    plain = {"name": "none, 9", "dtype": "float32", "bytes_per_element": 28, "contenders": [summary(OURS, 1.0)]}
+    contenders = [summary(OURS, 1.0), summary(WITHOUT_OPTION, 0.5)]
+    amsgrad = {**plain, "name": "amsgrad, 9", "bytes_per_element": 36, "contenders": contenders}
+    (table,) = report._beside_bytes([plain, amsgrad])
+    assert table.splitlines()[2:] == ["| amsgrad, 9, float32 | 36 | 1.29 | 2 (2 to 2) | 1.56 |"]
+    assert report._beside_bytes([plain]) == []
+
+
+def test_short_table_has_the_ratios(results):
+    case = results["cases"][0]
+    short = {**case, "dtype": "float32", "contenders": [summary(OURS, 2e-6), summary("optax", 5.0)]}
+    lines = report.render_short({**results, "cases": [short, *results["cases"]]}).splitlines()
+    assert lines[0] == "| theirs / ours | nadam_numba takes | optax |"
+    assert lines[2] == "| 10 float32 | 2 µs | 5 |"
+    assert lines[4].startswith(f"Measured on {results['date']} on ")
+    assert lines[4].endswith("in one thread for each.")
 
 
 def summary(name, median):
@@ -477,8 +525,8 @@ def test_bar_is_optional(monkeypatch):
 @needs_compiler
 def test_copy_kernel_is_compiled_to_vectors():
     arrays = [np.ones(64) for _ in range(4)]
-    copy_kernel._serial(*arrays[:3], None, arrays[3])
-    assert "vaddp" in copy_kernel._serial.inspect_asm(copy_kernel._serial.signatures[0]) or not _has_avx()
+    copy_kernel.move_serial(*arrays[:3], None, arrays[3])
+    assert "vaddp" in copy_kernel.move_serial.inspect_asm(copy_kernel.move_serial.signatures[0]) or not _has_avx()
 
 
 def _has_avx():

@@ -1,12 +1,12 @@
 """The kernels: the same bits however they run, vectorised, without double arithmetic in float32, compiled once."""
 
-import platform
 import re
 
 import naive
 import numba
 import numpy as np
 import pytest
+from marks import needs_x86
 from numba.extending import is_jitted
 
 from nadam_numba import cpu, jit, rule
@@ -14,7 +14,6 @@ from nadam_numba.rule import Scalars
 
 COMPILED = is_jitted(cpu.update_serial)
 needs_compiler = pytest.mark.skipif(not COMPILED, reason="reads compiled code, and NUMBA_DISABLE_JIT is set")
-needs_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86-64 assembly")
 DTYPES = [np.float32, np.float64]
 HYPERPARAMETERS = (0.01, 0.9, 0.999, 1e-8)
 
@@ -75,25 +74,121 @@ def test_special_values_follow_the_formulas(dtype):
         np.testing.assert_array_equal(array, reference)
 
 
+# Of the arrays that a kernel may do without, in the order of its arguments, which there are.
+PLAIN, ALL = (False,) * 4, (True,) * 4
+SOME = [
+    (True, False, False, False),
+    (False, True, False, False),
+    (False, False, True, False),
+    (True, True, True, False),
+]
+
+
+def assembly_of_update(arrays, order, parallel, dtype, monkeypatch):
+    monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
+    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu.ORDERS[order])
+    p, m, v, g = random_arrays(8, dtype)
+    largest, average, accumulated, square = (np.zeros(8, dtype) if is_there else None for is_there in arrays)
+    update(p, m, v, largest, average, accumulated, g, square, *Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5))
+    (assembly,) = update.inspect_asm().values()
+    return assembly
+
+
+def has_packed(operation, dtype, assembly):
+    """Whether vectors go through an operation."""
+    suffix = {np.float32: "ps", np.float64: "pd"}[dtype]
+    return re.search(rf"\bv?{operation}{suffix}\b", assembly) is not None
+
+
+@needs_compiler
+@needs_x86
+@pytest.mark.parametrize(
+    ("parallel", "dtype", "arrays"),
+    [
+        (False, np.float32, PLAIN),
+        (False, np.float32, ALL),
+        (False, np.float64, PLAIN),
+        (False, np.float64, ALL),
+        # Each takes twice as long to compile, and its loop has the body of the serial one.
+        (True, np.float32, PLAIN),
+        (True, np.float64, ALL),
+    ],
+)
+@pytest.mark.parametrize("order", cpu.ORDERS)
+def test_kernel_is_vectorised_and_stays_in_its_precision(order, arrays, parallel, dtype, monkeypatch):
+    check_assembly(assembly_of_update(arrays, order, parallel, dtype, monkeypatch), dtype)
+
+
+@needs_compiler
+@needs_x86
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arrays", SOME)
+def test_kernel_with_some_arrays_is_vectorised(arrays, dtype, monkeypatch):
+    check_assembly(assembly_of_update(arrays, "native", False, dtype, monkeypatch), dtype)
+
+
+def check_assembly(assembly, dtype):
+    assert has_packed("sqrt", dtype, assembly)
+    assert has_packed("div", dtype, assembly)
+    if dtype is np.float32:
+        assert not re.search(r"\bv?cvt(ss2sd|ps2pd)\b", assembly)
+        assert not re.search(r"\bv?(add|sub|mul|div|sqrt)pd\b", assembly)
+
+
+@needs_compiler
+@needs_x86
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("is_accumulated", [False, True])
+@pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
+def test_sums_of_squares_are_vectorised(parallel, is_accumulated, dtype, monkeypatch):
+    monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")
+    sum_of_squares = jit.kernel(cpu._sum_of_squares, rule, parallel=parallel, makes_arrays=True)
+    gradient = np.ones(8, dtype)
+    accumulated = np.ones(8, dtype) if is_accumulated else None
+    sum_of_squares(gradient, accumulated, *Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5))
+    (assembly,) = sum_of_squares.inspect_asm().values()
+    assert has_packed("mul", np.float64, assembly)
+    assert has_packed("add", np.float64, assembly)
+    if dtype is np.float32:
+        assert re.search(r"\bv?cvtps2pd\b", assembly)
+
+
+SUMS_OF_SQUARES = [
+    jit.kernel(cpu._sum_of_squares, rule, parallel=parallel, makes_arrays=True) for parallel in (False, True)
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [0, 1, 31, 33, 4096, 4097, 20_000])
+def test_sums_of_squares_are_those_of_the_reference(size, dtype):
+    gradient, accumulated = random_arrays(size, dtype)[:2]
+    scalars = Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5, gradient_limit=0.8, gradient_factor=-1.0)
+    for others, total in ((None, gradient), (accumulated, gradient + accumulated)):
+        expected = naive.sum_of_squares(np.clip(total, -dtype(0.8), dtype(0.8)))
+        for kernel in SUMS_OF_SQUARES:
+            assert kernel(gradient, others, *scalars) == expected
+
+
 @needs_compiler
 @needs_x86
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
-@pytest.mark.parametrize("order", cpu.ORDERS)
-@pytest.mark.parametrize("count", [0, 4], ids=["plain", "all options"])
-def test_kernel_is_vectorised_and_stays_in_its_precision(count, order, parallel, dtype, monkeypatch):
-    monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
-    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu.ORDERS[order])
+@pytest.mark.parametrize("has_all", [False, True], ids=["plain", "all options"])
+def test_kernel_with_moments_in_bfloat16_is_vectorised(has_all, parallel, dtype, monkeypatch):
+    monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")
+    update = jit.kernel(cpu._update_bfloat16, rule, parallel=parallel, **cpu.ORDERS["native"])
     p, m, v, g = random_arrays(8, dtype)
-    largest, average, accumulated, square = [np.zeros(8, dtype)] * count or [None] * 4
-    update(p, m, v, largest, average, accumulated, g, square, *Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5))
+    first, second, largest = (np.zeros(8, np.uint16) for _ in range(3))
+    largest, *others = [largest, m, v, np.zeros(8, dtype)] if has_all else [None] * 4
+    average, accumulated, square = others
+    scalars = Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5)
+    update(p, first, second, largest, average, accumulated, g, square, 1, 2, 3, *scalars)
     (assembly,) = update.inspect_asm().values()
     suffix = {np.float32: "ps", np.float64: "pd"}[dtype]
     assert re.search(rf"\bv?sqrt{suffix}\b", assembly)
     assert re.search(rf"\bv?div{suffix}\b", assembly)
     if dtype is np.float32:
         assert not re.search(r"\bv?cvt(ss2sd|ps2pd)\b", assembly)
-        assert not re.search(r"\bv?(add|sub|mul|div|sqrt)pd\b", assembly)
 
 
 @needs_compiler

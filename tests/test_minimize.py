@@ -7,14 +7,14 @@ import numba.core.event
 import numpy as np
 import pytest
 import scipy.optimize
-from marks import COMPILES, WRAPS, needs_compiler
+from marks import COMPILES, WRAPS, compiled, needs_compiler
 from naive import nadam_step
 from numba import jit as jit_in_object_mode
 from numba import njit
 from numba.extending import is_jitted
 from problems import PROBLEMS, Problem, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
-from nadam_numba import NAdam, cpu, jit, minimize, schedules
+from nadam_numba import NAdam, jit, minimize, schedules
 from nadam_numba.minimize import auto, objective, run, textbook
 from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.objective import make_objective
@@ -64,9 +64,9 @@ def test_every_path_makes_the_same_iterates(problem, dtype):
     ways = [
         (problem.fun, problem.gradient),
         (problem.pair(), True),
-        (njit(problem.fun), njit(problem.gradient)),
-        (problem.pair(njit), True),
-        (njit(problem.fun), problem.gradient),
+        (compiled(problem.fun), compiled(problem.gradient)),
+        (problem.pair(compiled), True),
+        (compiled(problem.fun), problem.gradient),
     ]
     values = [problem.fun(p) for p in (x0, *expected)]
     best = int(np.argmin(values))
@@ -88,7 +88,7 @@ def test_forward_differences_are_the_same_in_both_loops(problem, dtype):
     x0 = problem.start.astype(dtype)
     options = {"learning_rate": 0.01, "maxiter": 50, "gtol": 0.0}
     _, points = recorded_run(problem.fun, x0, options=options)
-    result, compiled_points = recorded_run(njit(problem.fun), x0, jac="2-point", options=options)
+    result, compiled_points = recorded_run(compiled(problem.fun), x0, jac="2-point", options=options)
     np.testing.assert_array_equal(compiled_points, points, strict=True)
     assert result.nfev == 51 * (1 + x0.size)
     assert result.njev == 51
@@ -106,7 +106,7 @@ def test_forward_differences_are_scipys():
 @pytest.mark.parametrize("jac", ["exact", None])
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
 def test_default_options_converge(problem, jac):
-    fun, gradient = njit(problem.fun), njit(problem.gradient) if jac else None
+    fun, gradient = compiled(problem.fun), compiled(problem.gradient) if jac else None
     options = {} if COMPILES else {"maxiter": 2000}
     result = minimize(fun, problem.start, jac=gradient, options=options)
     assert isinstance(result, scipy.optimize.OptimizeResult)
@@ -212,9 +212,9 @@ def test_gradient_that_changes_its_size_is_an_error(wrap, size):
     def value(x):
         return x[0] + x[1]
 
-    compiled = wrap(value), wrap(gradient)
+    separate = wrap(value), wrap(gradient)
     pair = wrap(lambda x: (x[0] + x[1], np.ones(2) if x[0] > 0.5 else np.ones(size)))
-    for fun, jac in (compiled, (pair, True)):
+    for fun, jac in (separate, (pair, True)):
         with pytest.raises(ValueError, match="gradient"):
             minimize(fun, [1.0, 1.0], jac=jac, options={"learning_rate": 0.1})
 
@@ -307,7 +307,7 @@ def test_schedule_is_asked_for_each_step_once_in_order():
         steps.append(step)
         return 0.1
 
-    minimize(njit(sphere), [5.0, 5.0], options={"learning_rate": schedule, "maxiter": 3000, "gtol": 0.0})
+    minimize(compiled(sphere), [5.0, 5.0], options={"learning_rate": schedule, "maxiter": 3000, "gtol": 0.0})
     assert steps == list(range(3000))
 
 
@@ -326,7 +326,7 @@ def test_large_problem_runs_through_the_parallel_kernel(monkeypatch):
     monkeypatch.setattr(jit, "PARALLEL_CROSSOVER", dict.fromkeys(jit.PARALLEL_CROSSOVER, 1000))
     problem = Problem("", sphere, sphere_gradient, np.linspace(-1.0, 1.0, n), np.arange(n))
     expected = reference_run(problem, problem.start, 3, lambda step: 0.1)
-    for fun in (problem.pair(), problem.pair(njit)):
+    for fun in (problem.pair(), problem.pair(compiled)):
         _, points = recorded_run(fun, problem.start, jac=True, options={"learning_rate": 0.1, "maxiter": 3})
         np.testing.assert_array_equal(points, expected)
 
@@ -386,12 +386,12 @@ def test_parameters_with_defaults_may_be_left_out(wrap):
 @needs_compiler
 def test_drivers_carry_no_flags_that_could_leak():
     plain = njit(lambda: 0).targetoptions
-    pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
+    pair = make_objective(PROBLEMS[0].pair(compiled), True, (), np.zeros(2))
     loops = [
         loop_for(loop.iterate, pair, np.zeros(2), loop._example, variant, loop.SOURCES, **bound)[0]
         for loop, at_addresses, bound in (
             (auto, (False,), {}),
-            (textbook, (False,) * 3, {"_update": cpu.update_serial}),
+            (textbook, (False, None, None), {"_move": textbook.MOVES[False]}),
         )
         for variant in (None, at_addresses)
     ]
@@ -401,12 +401,12 @@ def test_drivers_carry_no_flags_that_could_leak():
 
 @needs_compiler
 def test_loops_with_other_kernels_are_filed_apart():
-    pair = make_objective(PROBLEMS[0].pair(njit), True, (), np.zeros(2))
+    pair = make_objective(PROBLEMS[0].pair(compiled), True, (), np.zeros(2))
     names = {
         loop_for(
-            textbook.iterate, pair, np.zeros(2), textbook._example, (False,) * 3, textbook.SOURCES, _update=update
+            textbook.iterate, pair, np.zeros(2), textbook._example, (False, None, None), textbook.SOURCES, _move=move
         )[0].__qualname__
-        for update in (cpu.update_serial, cpu.update_parallel)
+        for move in textbook.MOVES.values()
     }
     assert len(names) == 2
 

@@ -8,9 +8,8 @@ import warnings
 import numpy as np
 import pytest
 import scipy.optimize
-from marks import WRAPS, needs_compiler
+from marks import WRAPS, compiled, needs_compiler
 from naive import Optimizer
-from numba import njit
 from problems import PROBLEMS, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize, nadam, schedules
@@ -431,7 +430,7 @@ def test_compiled_pairs_stay_compiled_through_scipy(monkeypatch):
         return make(fun, jac, *args, **kwargs)
 
     monkeypatch.setattr(frontend, "make_objective", watched)
-    fun = PROBLEMS[0].pair(njit)
+    fun = PROBLEMS[0].pair(compiled)
     scipy.optimize.minimize(fun, [-1.2, 1.0], jac=True, method=nadam, options=SHORT)
     assert seen == [(fun, True)]
 

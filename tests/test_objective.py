@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import pytest
 import scipy.optimize
+from marks import COMPILES, WRAPS, compiled, needs_compiler
 from numba import carray, cfunc, njit, typed, types
 from numba.extending import is_jitted
 from scipy import LowLevelCallable
@@ -20,9 +21,6 @@ from nadam_numba.minimize import low_level
 from nadam_numba.minimize import objective as objective_module
 from nadam_numba.minimize.objective import at_addresses, make_objective
 
-COMPILES = is_jitted(njit(lambda: 0))
-needs_compiler = pytest.mark.skipif(not COMPILES, reason="nothing is compiled with NUMBA_DISABLE_JIT")
-WRAPS = pytest.mark.parametrize("wrap", [lambda f: f, njit], ids=["python", "compiled"])
 X = np.array([1.5, -2.0, 0.25])
 
 
@@ -95,11 +93,11 @@ def assert_right(objective, count, expected=EXPECTED, rtol=0.0):
         (pair, np.True_, 1),
         (in_place, True, 1),
         (lambda x: [value(x), gradient(x), "more"], True, 1),
-        (njit(value), njit(gradient), 2),
-        (njit(pair), True, 2),
-        (njit(in_place), True, 2),
-        (njit(value), gradient, 1),
-        (value, njit(gradient), 1),
+        (compiled(value), compiled(gradient), 2),
+        (compiled(pair), True, 2),
+        (compiled(in_place), True, 2),
+        (compiled(value), gradient, 1),
+        (value, compiled(gradient), 1),
         (lambda x: np.float32(value(x)), lambda x: gradient(x).tolist(), 1),
         (lambda x: np.array([[value(x)]]), lambda x: gradient(x)[None, :], 1),
         (lambda x: np.array(value(x)), lambda x: gradient(x)[:, None], 1),
@@ -137,8 +135,8 @@ def test_differences(wrap, jac):
 
 # Gradients that are no arrays
 
-value_of = njit(value)
-gradient_of = njit(gradient)
+value_of = compiled(value)
+gradient_of = compiled(gradient)
 Slopes = namedtuple("Slopes", "first second third")
 
 
@@ -816,6 +814,7 @@ C_GRADIENT = "void(intc, CPointer(float64), CPointer(float64))"
 C_GRADIENT_DATA = "void(intc, CPointer(float64), CPointer(float64), voidptr)"
 
 
+@functools.cache
 def c_function(signature, function):
     """The C function of `function`, which takes arrays and the number that the user's data points to."""
     function = njit(function)

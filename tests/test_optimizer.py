@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from marks import needs_compiler
 from naive import nadam_step, nadam_trajectory
-from numba.extending import is_jitted
 
 from nadam_numba import NAdam, cpu, jit, schedules
 
@@ -119,7 +119,7 @@ def test_layouts_make_no_difference(layout, gradient_layout):
     assert optimizer.state_dict()["param_groups"][0]["arrays"][0]["first_moment"].shape == start.shape
 
 
-@pytest.mark.skipif(not is_jitted(cpu.update_serial), reason="nothing is compiled with NUMBA_DISABLE_JIT")
+@needs_compiler
 def test_layouts_and_read_only_gradients_compile_nothing_new():
     NAdam(np.ones(3)).step(np.ones(3))
     before = cpu.update_serial.signatures
@@ -146,7 +146,7 @@ def test_gradients_that_are_the_parameters():
     assert_same([x, y], copies)
 
 
-@pytest.mark.parametrize("size", [3, 2**17], ids=["serial", "parallel"])
+@pytest.mark.parametrize("size", [3, pytest.param(2**17, marks=needs_compiler)], ids=["serial", "parallel"])
 @pytest.mark.parametrize("shift", [(0, 1), (1, 0), (0, 0)])
 def test_gradient_that_overlaps_the_parameter(shift, size):
     memory = np.random.default_rng(0).standard_normal(size + 1)

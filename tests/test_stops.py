@@ -7,8 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from marks import WRAPS
-from numba import njit
+from marks import WRAPS, compiled
 from problems import PROBLEMS, rosenbrock, rosenbrock_gradient, sphere, sphere_gradient
 
 from nadam_numba import minimize, schedules
@@ -31,7 +30,7 @@ def run(wrap, options, fun=rosenbrock, gradient=rosenbrock_gradient, x0=(-1.2, 1
 
 def iterates(options, **arguments):
     """The values and gradient norms of all iterations, with the start."""
-    result = run(njit, {**options, "history": 1}, **arguments)
+    result = run(compiled, {**options, "history": 1}, **arguments)
     return result.history["fun"], result.history["gradient_norm"]
 
 
@@ -113,13 +112,23 @@ def test_iteration_limit(wrap):
 
 @pytest.mark.parametrize("maxiter", [0, -1, 0.5, -math.inf])
 def test_no_iterations(maxiter):
-    result = run(njit, {"maxiter": maxiter})
+    result = run(compiled, {"maxiter": maxiter})
     assert (result.status, result.nit, result.nfev) == (1, 0, 1)
     assert result.x.tolist() == [-1.2, 1.0]
 
 
 def test_unlimited_iterations_end_by_another_test():
-    assert run(njit, {"maxiter": math.inf, "gtol": 1.0}).success
+    assert run(compiled, {"maxiter": math.inf, "gtol": 1.0}).success
+
+
+def counted(x, evaluations):
+    evaluations[0] += 1
+    return (1.0 - x[0]) ** 2 + 10.0 * (x[1] - x[0] ** 2) ** 2
+
+
+def gradient_of_counted(x, evaluations):
+    bend = x[1] - x[0] ** 2
+    return np.array([-2.0 * (1.0 - x[0]) - 40.0 * bend * x[0], 20.0 * bend])
 
 
 @WRAPS
@@ -127,17 +136,8 @@ def test_unlimited_iterations_end_by_another_test():
 @pytest.mark.parametrize("maxfev", [1, 2, 3, 4, 30, 31, 32, 30.5])
 def test_evaluation_limit_is_exact(wrap, has_gradient, maxfev):
     evaluations = np.zeros(1)
-
-    def fun(x, evaluations):
-        evaluations[0] += 1
-        return (1.0 - x[0]) ** 2 + 10.0 * (x[1] - x[0] ** 2) ** 2
-
-    def gradient(x, evaluations):
-        bend = x[1] - x[0] ** 2
-        return np.array([-2.0 * (1.0 - x[0]) - 40.0 * bend * x[0], 20.0 * bend])
-
-    arguments = {"args": (evaluations,), "jac": wrap(gradient) if has_gradient else None}
-    result = minimize(wrap(fun), [-1.2, 1.0], options={**RATE, "maxfev": maxfev}, **arguments)
+    arguments = {"args": (evaluations,), "jac": wrap(gradient_of_counted) if has_gradient else None}
+    result = minimize(wrap(counted), [-1.2, 1.0], options={**RATE, "maxfev": maxfev}, **arguments)
     assert (result.success, result.status) == (False, 1)
     assert result.message == "Maximum number of function evaluations has been exceeded."
     assert result.nfev == evaluations[0] <= maxfev
@@ -146,7 +146,7 @@ def test_evaluation_limit_is_exact(wrap, has_gradient, maxfev):
     if result.njev == 0:
         assert np.isnan(result.jac).all()
         assert result.x.tolist() == [-1.2, 1.0]
-    assert result.fun == fun(result.x, evaluations)
+    assert result.fun == counted(result.x, evaluations)
 
 
 @WRAPS
@@ -354,7 +354,7 @@ def test_history(wrap, every):
 
 
 def test_history_of_a_run_without_iterations():
-    history = run(njit, {"maxiter": 0, "history": 5}).history
+    history = run(compiled, {"maxiter": 0, "history": 5}).history
     assert history["nit"].tolist() == [0]
     assert history["fun"].tolist() == [rosenbrock(np.array([-1.2, 1.0]))]
 

@@ -2,16 +2,24 @@
 
 import copy
 import pickle
+import re
 import threading
 
 import numba
 import numpy as np
 import pytest
-from marks import needs_compiler
+from marks import needs_compiler, needs_x86
 
-from nadam_numba import NAdam, jit, pointers, schedules, table
+from nadam_numba import NAdam, cpu, jit, pointers, rule, schedules, table, table_kernels
 
 DTYPES = ["float32", "float64", "complex64", "complex128"]
+# Numbers in a chunk where a test uses `small_chunks`: an array of more makes several.
+CHUNK = 32
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(table, "_SMALLEST_CHUNK", CHUNK)
 
 
 def general(optimizer):
@@ -34,7 +42,7 @@ def random_array(rng, shape, dtype, order="C"):
 def a_tree(rng, dtype="float64"):
     """Every structure, and every shape."""
     return {
-        "list": [random_array(rng, shape, dtype) for shape in [(3, 4), (), (0,), (4500,)]],
+        "list": [random_array(rng, shape, dtype) for shape in [(3, 4), (), (0,), (CHUNK + 13,)]],
         "nested": {"a": [random_array(rng, 5, "float32")], "b": (random_array(rng, (2, 3, 2), dtype, "F"), None)},
         "nothing": None,
         "flat": {"x": random_array(rng, 7, dtype), "y": random_array(rng, 1, "float64")},
@@ -63,12 +71,13 @@ def assert_same(optimizer, other):
     for ours, theirs in zip(optimizer.states, other.states, strict=True):
         np.testing.assert_array_equal(ours.leaf.array, theirs.leaf.array)
         assert (ours.iterations, ours.mu_product) == (theirs.iterations, theirs.mu_product)
-        for name in ("first_moment", "second_moment", "largest_moment", "average"):
+        for name in ("first_moment", "second_moment", "largest_moment", "average", "accumulated"):
             array, expected = getattr(ours, name), getattr(theirs, name)
             assert (array is None) == (expected is None)
             if array is not None:
                 np.testing.assert_array_equal(array, expected)
     assert optimizer.iterations == other.iterations
+    assert optimizer.state_dict()["micro_steps"] == other.state_dict()["micro_steps"]
 
 
 OPTIONS = [
@@ -80,9 +89,18 @@ OPTIONS = [
     {"maximize": True, "clipvalue": 0.3, "epsilon_root": 1e-3},
     {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 3, "loss_scale_factor": 8.0},
     {"learning_rate": schedules.cosine_decay(0.1, 20), "amsgrad": True, "use_ema": True},
+    {"clipnorm": 0.7, "maximize": True, "clipvalue": 0.5},
+    {"global_clipnorm": 2.0, "learning_rate": schedules.cosine_decay(0.1, 20)},
+    {"global_clipnorm": 1e9, "clipnorm": 0.7, "loss_scale_factor": 4.0, "nonfinite": "raise"},
+    {"gradient_accumulation_steps": 5, "nonfinite": "skip", "loss_scale_factor": 4.0},
+    {"gradient_accumulation_steps": 2, "global_clipnorm": 0.5, "clipnorm": 0.4, "clipvalue": 0.3},
+    {"gradient_accumulation_steps": 3, "use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
+    {"state_dtype": "bfloat16"},
+    {"state_dtype": "bfloat16", "amsgrad": True, "use_ema": True, "weight_decay": 0.1},
 ]
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_it_makes_the_steps_of_the_general_way(options, dtype):
@@ -99,6 +117,7 @@ def test_it_makes_the_steps_of_the_general_way(options, dtype):
         assert not steps_by_table(other)
         for array, before in zip(arrays_of(grads), arrays_of(kept), strict=True):
             np.testing.assert_array_equal(array, before)
+    assert any(np.bincount(part.chunks[:, 0]).max() > 1 for part in optimizer._plan.tables)
     assert_same(optimizer, other)
 
 
@@ -141,21 +160,177 @@ def test_tables_that_are_of_no_use_are_prepared_ever_more_rarely(monkeypatch):
     assert steps_by_table(optimizer)
 
 
-@pytest.mark.parametrize(("size", "is_by_table"), [(1000, True), (5000, False)])
-def test_amsgrad_of_larger_arrays_goes_the_general_way(size, is_by_table):
-    rng = np.random.default_rng(8)
-    params = [random_array(rng, size, "float32"), random_array(rng, size, "float32")]
-    optimizer, other = NAdam(params, amsgrad=True), general(NAdam(copy.deepcopy(params), amsgrad=True))
-    for _ in range(3):
+def random_options(rng):
+    """Some of all options, whatever goes together."""
+    return {
+        "amsgrad": bool(rng.integers(2)),
+        "use_ema": bool(rng.integers(2)),
+        "ema_overwrite_frequency": int(rng.integers(1, 4)),
+        "gradient_accumulation_steps": [None, 2, 3][rng.integers(3)],
+        "clipvalue": [None, 0.5][rng.integers(2)],
+        "clipnorm": [None, 0.8][rng.integers(2)],
+        "global_clipnorm": [None, 2.0][rng.integers(2)],
+        "weight_decay": [0.0, 0.1][rng.integers(2)],
+        "decoupled_weight_decay": bool(rng.integers(2)),
+        "nesterov": bool(rng.integers(2)),
+        "maximize": bool(rng.integers(2)),
+        "loss_scale_factor": [None, 4.0][rng.integers(2)],
+        "nonfinite": ["propagate", "raise", "skip"][rng.integers(3)],
+        "epsilon_root": [0.0, 1e-3][rng.integers(2)],
+        "beta_2": 0.5,
+    }
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_options_together(seed):
+    rng = np.random.default_rng(seed)
+    options = random_options(rng)
+    params = [random_array(rng, shape, "float32") for shape in [(3, 4), (), (0,), (9000,)]]
+    optimizer, other = NAdam(params, **options), general(NAdam(copy.deepcopy(params), **options))
+    for _ in range(7):
         grads = like(rng, params)
         optimizer.step(grads)
         other.step(grads)
-    assert steps_by_table(optimizer) is is_by_table
+        assert steps_by_table(optimizer)
     assert_same(optimizer, other)
 
 
 @needs_compiler
-def test_large_arrays_are_shared_among_threads():
+@needs_x86
+@pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
+@pytest.mark.parametrize(
+    ("options", "update"),
+    [
+        ({"amsgrad": True}, table_kernels._update_in_full),
+        ({"amsgrad": True, "use_ema": True, "gradient_accumulation_steps": 2}, table_kernels._update_in_full),
+        ({"state_dtype": "bfloat16", "amsgrad": True}, cpu.update_bfloat16_serial),
+    ],
+    ids=str,
+)
+def test_steps_by_table_are_vectorised(options, update, parallel, monkeypatch):
+    monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
+    optimizer = NAdam([np.zeros(8, np.float32)], **options)
+    optimizer.step([np.ones(8, np.float32)])
+    step = jit.kernel(table_kernels._step, cpu, rule, parallel=parallel, makes_arrays=True, _update=update)
+    step(*optimizer._plan.tables[0].update.arguments)
+    (assembly,) = step.inspect_asm().values()
+    assert re.search(r"\bv?sqrtps\b", assembly)
+    assert re.search(r"\bv?divps\b", assembly)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-200, 1e200, np.inf, np.nan])
+@pytest.mark.parametrize("name", ["clipnorm", "global_clipnorm"])
+def test_norms_neither_overflow_nor_vanish(name, scale):
+    rng = np.random.default_rng(9)
+    params = [
+        random_array(rng, shape, dtype) for shape, dtype in [((3, 4), "float64"), (5000, "float64"), (5, "float32")]
+    ]
+    optimizer, other = NAdam(params, **{name: 1e-210}), general(NAdam(copy.deepcopy(params), **{name: 1e-210}))
+    for _ in range(3):
+        grads = like(rng, params)
+        grads[1] *= scale
+        with np.errstate(invalid="ignore", over="ignore"):
+            optimizer.step(grads)
+            other.step(grads)
+        assert steps_by_table(optimizer)
+    assert_same(optimizer, other)
+
+
+@pytest.mark.parametrize("nonfinite", ["raise", "skip"])
+@pytest.mark.parametrize("dtypes", [("float64", "float64"), ("float32", "float64")], ids=["a table", "two tables"])
+@pytest.mark.parametrize("every", [None, 2])
+def test_gradients_that_are_not_finite(nonfinite, dtypes, every):
+    def make_params():
+        return [np.ones(3, dtypes[0]), np.ones(5000, dtypes[1])]
+
+    def act(optimizer):
+        for step in range(6):
+            grads = [np.full(3, 0.1 * (step + 1), dtypes[0]), np.full(5000, -0.1, dtypes[1])]
+            optimizer.step(grads)
+            before = copy.deepcopy(optimizer.state_dict())
+            grads[1][4444] = np.inf if step % 2 else np.nan
+            if nonfinite == "raise":
+                with pytest.raises(FloatingPointError, match=r"the gradient of params\[1\] has"):
+                    optimizer.step(grads)
+            else:
+                optimizer.step(grads)
+            np.testing.assert_equal(optimizer.state_dict(), before)
+
+    options = {"nonfinite": nonfinite, "gradient_accumulation_steps": every, "global_clipnorm": 0.5}
+    optimizer = assert_both_ways_agree(make_params, act, **options)
+    assert optimizer.iterations == 6 // (every or 1)
+
+
+def test_norms_of_groups_are_clipped_together():
+    rng = np.random.default_rng(10)
+    params = [[random_array(rng, 4, "float64"), random_array(rng, 3, "float32")], random_array(rng, 5000, "float64")]
+    optimizer, other = (
+        NAdam([{"params": first, "clipnorm": 0.5}, {"params": second}], global_clipnorm=0.9)
+        for first, second in (params, copy.deepcopy(params))
+    )
+    general(other)
+    for step in range(6):
+        if step == 3:
+            for one in (optimizer, other):
+                one.param_groups[0]["clipnorm"] = 0.2
+        if step == 4:
+            for one in (optimizer, other):
+                one.clipnorm = 0.3
+        grads = [like(rng, entry) for entry in params]
+        optimizer.step(grads)
+        other.step(grads)
+        assert steps_by_table(optimizer)
+    assert_same(optimizer, other)
+
+
+def test_the_steps_between_updates_ask_for_no_learning_rate():
+    calls = []
+
+    def act(optimizer):
+        del calls[:]
+        for step in range(7):
+            optimizer.step([np.full(3, 0.1 * step), np.full(2, 0.2)])
+        assert calls == [0, 1]
+
+    def rate(step):
+        calls.append(step)
+        return 0.1
+
+    options = {"learning_rate": rate, "gradient_accumulation_steps": 3}
+    assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act, **options)
+
+
+def test_sums_of_gradients_are_loaded_and_taken_up():
+    rng = np.random.default_rng(11)
+    params = [random_array(rng, 5, "float64") for _ in range(3)]
+    grads = [like(rng, params) for _ in range(6)]
+    straight = NAdam(copy.deepcopy(params), gradient_accumulation_steps=4, use_ema=True)
+    optimizer = NAdam(params, gradient_accumulation_steps=4, use_ema=True)
+    for step in range(6):
+        straight.step(grads[step])
+        optimizer.step(grads[step])
+        if step == 2:
+            saved = optimizer.state_dict()
+            optimizer = NAdam(params, gradient_accumulation_steps=4, use_ema=True)
+            optimizer.load_state_dict(saved)
+        elif step == 4:  # the general way in between
+            general(optimizer)
+    assert_same(optimizer, straight)
+
+
+EVERYTHING = {
+    "amsgrad": True,
+    "use_ema": True,
+    "clipnorm": 0.8,
+    "global_clipnorm": 0.9,
+    "gradient_accumulation_steps": 2,
+    "nonfinite": "raise",
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("options", [{}, EVERYTHING], ids=["no options", "everything"])
+def test_large_arrays_are_shared_among_threads(options):
     rng = np.random.default_rng(2)
     sizes = [max(jit.PARALLEL_CROSSOVER.values()) + 17, 1, 70_001]
     params = [random_array(rng, size, "float32") for size in sizes]
@@ -165,15 +340,15 @@ def test_large_arrays_are_shared_among_threads():
         before = numba.get_num_threads()
         numba.set_num_threads(threads)
         try:
-            optimizer = NAdam([param.copy() for param in params])
-            for _ in range(3):
+            optimizer = NAdam([param.copy() for param in params], **options)
+            for _ in range(4):
                 optimizer.step(grads)
         finally:
             numba.set_num_threads(before)
         assert steps_by_table(optimizer)
         results.append(optimizer)
-    other = general(NAdam(params))
-    for _ in range(3):
+    other = general(NAdam(params, **options))
+    for _ in range(4):
         other.step(grads)
     for optimizer in results:
         assert_same(optimizer, other)
@@ -452,7 +627,7 @@ def test_one_optimizer_in_two_threads_does_no_harm():
     assert np.isfinite(optimizer.states[0].leaf.array).all()
 
 
-@pytest.mark.parametrize("change", ["beta_1", "weight_decay", "state"])
+@pytest.mark.parametrize("change", ["beta_1", "clipvalue", "weight_decay", "state"])
 def test_schedules_that_change_the_optimizer(change):
     def act(optimizer):
         saved = []
@@ -460,6 +635,8 @@ def test_schedules_that_change_the_optimizer(change):
         def rate(step):
             if change == "beta_1":
                 optimizer.beta_1 = 0.8 + 0.01 * step
+            elif change == "clipvalue":
+                optimizer.clipvalue = 0.4 - 0.01 * step
             elif change == "weight_decay":
                 optimizer.param_groups[0]["weight_decay"] = 0.01 * step
             elif step == 2:
@@ -471,7 +648,7 @@ def test_schedules_that_change_the_optimizer(change):
         for _ in range(4):
             optimizer.step([np.ones(3), np.full(2, -0.5)])
 
-    assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act)
+    assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act, global_clipnorm=0.8)
 
 
 def test_amsgrad_that_ends():
@@ -513,10 +690,11 @@ def test_numbers_that_change_need_no_new_tables(monkeypatch):
             optimizer.param_groups[0]["weight_decay"] = 0.01 * step
             optimizer.maximize = step > 4
             optimizer.clipvalue = 0.9
+            optimizer.clipnorm = 0.8 - 0.01 * step
             optimizer.nesterov = step != 7
             optimizer.step([np.ones(3), np.full(2, -0.5)])
 
-    optimizer = assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act)
+    optimizer = assert_both_ways_agree(lambda: [np.ones(3), np.ones(2)], act, clipnorm=1.0)
     assert len(plans) == 1
     assert optimizer.iterations == 9
 
@@ -537,6 +715,7 @@ def test_methods_of_subclasses_are_called(method):
     assert Counting.calls == 3
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_are_written_in_place(dtype):
     rng = np.random.default_rng(7)
@@ -572,15 +751,6 @@ def test_gradients_of_groups():
     assert [array.tolist() for array in arrays_of(optimizer.gradients)] == [[0.0] * 2, [1.0] * 3, [0.0]]
     optimizer.step()
     assert optimizer.iterations == 1
-
-
-@pytest.mark.parametrize(
-    "options", [{"clipnorm": 1.0}, {"global_clipnorm": 1.0}, {"nonfinite": "skip"}, {"gradient_accumulation_steps": 2}]
-)
-def test_what_tables_cannot_do_goes_the_general_way(options):
-    optimizer = NAdam([np.ones(2), np.ones(3)], **options)
-    optimizer.step([np.ones(2), np.ones(3)])
-    assert not steps_by_table(optimizer)
 
 
 def test_parameters_that_are_not_contiguous_go_the_general_way():

@@ -76,9 +76,9 @@ def test_the_settings_decide_what_is_compiled():
 def test_arrays_that_are_updated_in_threads(tmp_path):
     code = """
     import numpy as np
-    from nadam_numba import NAdam, cpu, table, warmup
+    from nadam_numba import NAdam, cpu, table_kernels, warmup
     warmup(minimize=False, dtypes="float32", threads=True)
-    kernels = table._step_serial, table._step_parallel, cpu.update_serial, cpu.update_parallel
+    kernels = *table_kernels.step, cpu.update_serial, cpu.update_parallel
     print([len(kernel.signatures) for kernel in kernels])
     """
     assert run_python(code, tmp_path) == ["[1, 1, 2, 1]"] if numba.config.NUMBA_NUM_THREADS > 1 else ["[1, 0, 2, 0]"]
@@ -90,10 +90,10 @@ def test_without_a_folder_for_the_cache_the_present_process_is_warmed(tmp_path):
     import os
     os.environ["NADAM_NUMBA_CACHE"] = "0"
     import numpy as np
-    from nadam_numba import NAdam, table, warmup
+    from nadam_numba import NAdam, table_kernels, warmup
     warmup(minimize=False, dtypes="float64")
     NAdam(np.ones(3)).step(np.ones(3))
-    print(len(table._step_serial.signatures))
+    print(len(table_kernels.step[0].signatures))
     """
     assert run_python(code, tmp_path) == ["1"]
     assert list(tmp_path.iterdir()) == []

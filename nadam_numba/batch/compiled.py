@@ -146,7 +146,7 @@ def _make_worker(problem, objective, functions, outcome, exceptions, signal):
     x = problem.x0s[0].copy()
     lower, upper = bounds_of_row(problem, 0)
     row_bounds = (problem.lower, problem.upper) if lower is not None and problem.lower.ndim == 2 else (None, None)
-    run, state, plan, limits = whole.make_run(objective, problem.switches, problem.options, x, lower, upper)
+    run, state, plan, limits = whole.make_run(objective, problem.switches, problem.options, x)
     jac = functions.jac
     if isinstance(jac, Differences):
         jac = jac._replace(lower=jac.lower.copy(), upper=jac.upper.copy(), free=jac.free.copy())

@@ -21,7 +21,10 @@ OPTIONS = {
     "clip by value": {"clipvalue": 1.0},
     "decoupled decay": {"weight_decay": 0.01, "decoupled_weight_decay": True},
     "accumulation of 4": {"gradient_accumulation_steps": 4},
+    "bfloat16 moments": {"state_dtype": "bfloat16"},
 }
+# Arrays that an option makes a step read or write besides the seven.
+_FURTHER_ARRAYS = {"amsgrad": 2, "use_ema": 2, "global_clipnorm": 1}
 # Columns of the tables of which some rows have a gradient.
 WIDTH = 64
 _DTYPES = ("float32", "float64")
@@ -54,6 +57,18 @@ class Case(NamedTuple):
     def elements(self):
         """Of all parameters."""
         return self.count * (WIDTH if self.group == "sparse" else self.size)
+
+    @property
+    def bytes_per_element(self):
+        """What a step reads and writes; None where that differs from step to step."""
+        if self.group in ("sparse", "minimize") or "gradient_accumulation_steps" in self.options:
+            return None
+        arrays = 7 + sum(_FURTHER_ARRAYS.get(option, 0) for option in self.options)
+        itemsize = np.dtype(self.dtype).itemsize
+        if self.options.get("state_dtype") is None:
+            return arrays * itemsize
+        moments = 6 if "amsgrad" in self.options else 4
+        return (arrays - moments) * itemsize + moments * 2
 
 
 def make_cases(groups, quick=False, largest=None):
@@ -89,9 +104,14 @@ def _arrays(quick):
 
 
 def _options(quick):
-    size = 10_000 if quick else 1_000_000
+    sizes = (10_000,) if quick else (1_000_000, 10_000_000)
     dtypes = _DTYPES[:1] if quick else _DTYPES
-    return [Case("options", name, dtype, 1, size, options) for dtype in dtypes for name, options in OPTIONS.items()]
+    return [
+        Case("options", f"{name}, {size:,}", dtype, 1, size, options)
+        for dtype in dtypes
+        for size in sizes
+        for name, options in OPTIONS.items()
+    ]
 
 
 def _sparse(quick):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 OURS = "nadam_numba"
+WITHOUT_OPTION = "nadam_numba without it"
 # Of the gradients in the steps that are checked: with the same gradient in all of them no decay rate would matter. As
 # many as the micro-steps of the case with accumulation.
 FACTORS = (1.0, 2.0, -0.25, 4.0)

@@ -4,8 +4,18 @@ import json
 import pathlib
 
 from nadam_numba.bench.cases import GROUPS
+from nadam_numba.bench.contender import OURS, WITHOUT_OPTION
 
 BEGIN, END = "<!-- speed: begin, written by the benchmark -->", "<!-- speed: end -->"
+# What README shows: group, name and dtype of cases, and what it calls them.
+_SHORT = {
+    ("sizes", "10", "float32"): "10 float32",
+    ("sizes", "1,000", "float32"): "1,000 float32",
+    ("sizes", "10,000,000", "float32"): "10 million float32",
+    ("sizes", "10,000,000", "float64"): "10 million float64",
+    ("arrays", "2,000 x 1,000", "float32"): "2,000 arrays of 1,000 float32",
+    ("arrays", "2,000 x 10", "float32"): "2,000 arrays of 10 float32",
+}
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -58,8 +68,46 @@ def render(results, figures=()):
         cases = [case for case in results["cases"] if case["group"] == group]
         if cases:
             figure = [f"![{title}]({links[group]})"] if group in links else []
-            parts += [f"## {title}", *figure, *(_tables(part) for part in _of_one_kind(cases))]
+            parts += [f"## {title}", *figure, *_beside_bytes(cases), *map(_tables, _of_one_kind(cases))]
     return "\n\n".join(parts)
+
+
+def render_short(results):
+    """The ratios of some cases that tell most, as Markdown, with the conditions in one sentence."""
+    names, rows = [], []
+    for case in results["cases"]:
+        title = _SHORT.get((case["group"], case["name"], case["dtype"]))
+        if title is not None:
+            found = {contender["name"]: contender for contender in case["contenders"]}
+            rows.append((title, found))
+            names += [name for name in found if name not in names and not name.startswith(OURS)]
+    table = [["theirs / ours", f"{OURS} takes", *names], ["---", *["---:"] * (len(names) + 1)]]
+    for title, found in rows:
+        ratios = [ratio(found[name]["ratio"]) if name in found else "-" for name in names]
+        table.append([title, seconds(next(iter(found.values()))["median"]), *ratios])
+    machine, count = results["machine"], results["threads"]["count"]
+    threads = "one thread" if count == 1 else f"{count} threads"
+    return f"{_as_table(table)}\n\nMeasured on {results['date']} on {machine['CPU']}, in {threads} for each."
+
+
+def _beside_bytes(cases):
+    """A table of what options cost beside the bytes that they make a step move."""
+    rows = []
+    plain = {case["dtype"]: case["bytes_per_element"] for case in cases if case["name"].startswith("none")}
+    for case in cases:
+        without = next((one for one in case["contenders"] if one["name"] == WITHOUT_OPTION), None)
+        moved = case["bytes_per_element"]
+        if without is None or moved is None or case["dtype"] not in plain:
+            continue
+        explained = moved / plain[case["dtype"]]
+        low, high = sorted(1.0 / bound for bound in without["spread"])
+        cost = 1.0 / without["ratio"]
+        cells = str(moved), ratio(explained), f"{ratio(cost)} ({ratio(low)} to {ratio(high)})", ratio(cost / explained)
+        rows.append([f"{case['name']}, {case['dtype']}", *cells])
+    if not rows:
+        return []
+    head = ["option", "bytes per element", "beside none", "time beside none", "time beside its bytes"]
+    return [_as_table([head, ["---", *["---:"] * 4], *rows])]
 
 
 def _of_one_kind(cases):
@@ -100,6 +148,10 @@ def _table(title, names, cases, cell):
         found = {contender["name"]: contender for contender in case["contenders"]}
         cells = [cell(found[name]) if name in found else "-" for name in names]
         rows.append([f"{case['name']}, {case['dtype']}", *cells])
+    return _as_table(rows)
+
+
+def _as_table(rows):
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

@@ -36,6 +36,14 @@ def rosenbrock(x):
     return slack * slack + 100.0 * bend * bend, gradient
 
 
+def rosenbrock_in_place(x, gradient):
+    """The value; the gradient is written into an array."""
+    bend, slack = x[1] - x[0] * x[0], 1.0 - x[0]
+    gradient[0] = -400.0 * bend * x[0] - 2.0 * slack
+    gradient[1] = 200.0 * bend
+    return slack * slack + 100.0 * bend * bend
+
+
 def contenders(case, available, threads):
     """Ours with a compiled objective first, then ours in Python, then the peers.
 
@@ -52,6 +60,8 @@ def contenders(case, available, threads):
 
 def _at_fixed_rate(compiled, available, threads):
     yield _ours(f"{OURS}, @njit objective", compiled, _COMPILED_ITERATIONS)
+    in_place = njit(rosenbrock_in_place)
+    yield _ours(f"{OURS}, @njit objective that writes the gradient", in_place, _COMPILED_ITERATIONS)
     yield _ours(f"{OURS}, Python objective", rosenbrock, _PYTHON_ITERATIONS)
     if "optax" in available:
         yield jax_peers.make_optax_solve(

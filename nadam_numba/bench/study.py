@@ -107,6 +107,7 @@ def measure(case, available, thread_count, effort, clock=time.perf_counter, slee
         "name": case.name,
         "dtype": case.dtype,
         "elements": case.elements,
+        "bytes_per_element": case.bytes_per_element,
         "contenders": [
             {"name": contender.name, "iterations": contender.iterations, "calls": calls, **_rounded(summary)}
             for contender, calls, summary in zip(contenders, counts, timing.summarise(per_iteration, 0), strict=True)

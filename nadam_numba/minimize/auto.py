@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba import cpu, jit
+from nadam_numba import cpu, jit, pointers
 from nadam_numba.cpu import copy_into
 from nadam_numba.minimize import (
     auto_state,
@@ -51,6 +51,7 @@ from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.line_search import DECREASE, is_found, is_hopeless, open_search
 from nadam_numba.minimize.result import Stop
 from nadam_numba.minimize.secants import open_memory, remember, set_metric, turn_with_momentum, turn_with_pairs
+from nadam_numba.pointers import borrowed
 
 # The first step in units of x, and where a variable starts at 0; and the most that it takes of the way between bounds.
 _FIRST_STEP = 0.1
@@ -82,7 +83,7 @@ _PATIENCE, _EVALUATION_LIMIT, _UNBOUNDED = Stop.PATIENCE.code, Stop.EVALUATION_L
 _PRECISION, _PRECISION_LOSS, _NONFINITE = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.NONFINITE.code
 
 # What the loop is made of, beside this file; and the way to evaluate an objective, which is bound to it.
-SOURCES = auto_state, bounds, cpu, differences, line_search, objective, result, returned, scaling, secants
+SOURCES = auto_state, bounds, cpu, differences, line_search, objective, pointers, result, returned, scaling, secants
 _evaluate = None
 
 
@@ -178,7 +179,7 @@ def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterat
     """
     record = numbers[0]
     last_iteration, last_value = record["iterations"] + iterations, record["values"] + evaluations
-    trial, trial_gradient = vectors[TRIAL], vectors[TRIAL_GRADIENT]
+    trial, trial_gradient = borrowed(vectors[TRIAL]), borrowed(vectors[TRIAL_GRADIENT])
     while record["stop"] == _RUNNING and record["iterations"] < last_iteration and record["values"] < last_value:
         _propose(vectors, pairs, numbers, lower, upper, tests)
         if record["is_placed"]:

@@ -150,8 +150,8 @@ def _projected_norm(x, gradient, lower, upper):
     return largest
 
 
-_has_room = jit.kernel(_has_room)
-_is_everything = jit.kernel(_is_everything)
-is_point = jit.kernel(_is_point)
+_has_room = jit.kernel(_has_room, makes_arrays=True)
+_is_everything = jit.kernel(_is_everything, makes_arrays=True)
+is_point = jit.kernel(_is_point, makes_arrays=True)
 clip = jit.kernel(_clip)
 projected_norm = jit.kernel(_projected_norm)

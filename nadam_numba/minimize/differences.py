@@ -179,9 +179,9 @@ def _imaginary_quotients(gradient, steps, values, free):
         gradient[i] = float(values[0, i]) / float(steps[0, i])
 
 
-forward_points = jit.kernel(_forward_points)
-central_points = jit.kernel(_central_points)
-imaginary_steps = jit.kernel(_imaginary_steps)
+forward_points = jit.kernel(_forward_points, makes_arrays=True)
+central_points = jit.kernel(_central_points, makes_arrays=True)
+imaginary_steps = jit.kernel(_imaginary_steps, makes_arrays=True)
 forward_quotients = jit.kernel(_forward_quotients)
 central_quotients = jit.kernel(_central_quotients)
 imaginary_quotients = jit.kernel(_imaginary_quotients)

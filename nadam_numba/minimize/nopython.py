@@ -177,7 +177,7 @@ def _solver(policy, evaluate, values_per_variable, x_type, switches, types_given
         solve, run = _solve_textbook, whole.run_textbook
         gtol = float(textbook.default_gtol(x_type, is_exact))
         constants = gtol, values_per_variable, switches.nesterov, switches.decoupled_weight_decay
-        bound_functions = {"_largest_of": np.zeros_like if switches.amsgrad else _nothing}
+        bound_functions = {"_amsgrad": _yes if switches.amsgrad else _no_address}
     bound_functions["_jac_of"] = _given_jac if is_exact else _differences
     number = numba.from_dtype(x_type)
     found = None
@@ -219,7 +219,7 @@ def _core(solve, run, evaluate, signature, bound_functions):
 
 
 _AUTO, _TEXTBOOK = "auto", "textbook"
-_evaluate = _run = _jac_of = _largest_of = None
+_evaluate = _run = _jac_of = _amsgrad = None
 
 
 def _solve_auto(fun, jac, args, x, lower, upper, numbers, constants):
@@ -245,20 +245,7 @@ def _solve_textbook(fun, jac, args, x, lower, upper, numbers, constants):
     gtol, values_per_variable, nesterov, is_decoupled = constants
     row_jac = _jac_of(jac, x, lower, upper, numbers[-2])
     free = _count_free(lower, upper, x.size)
-    state = textbook.State(
-        x,
-        np.zeros_like(x),
-        x.copy(),
-        np.zeros_like(x),
-        _TEXTBOOK_BLANK.copy(),
-        np.zeros_like(x),
-        np.zeros_like(x),
-        _largest_of(x),
-        np.zeros(textbook.RECENT_VALUES),
-        x.copy(),
-        lower,
-        upper,
-    )
+    state = _textbook_state(x)
     plan = whole.TextbookPlan(
         _TEXTBOOK_BLANK,
         np.full(whole.CHUNK, numbers[0]),
@@ -266,6 +253,7 @@ def _solve_textbook(fun, jac, args, x, lower, upper, numbers, constants):
         np.empty((whole.CHUNK, 4)),
         (numbers[1], numbers[2], numbers[4], nesterov),
         True,
+        _amsgrad(),
         _rule(numbers, is_decoupled),
         None,
     )
@@ -436,6 +424,21 @@ def _rule(numbers, is_decoupled):
     return textbook.Rule(beta_1, beta_2, epsilon, coupled, decoupled)
 
 
+def _textbook_state(x):
+    """The state of a run at a given rate, at the point `x`."""
+    vectors = np.zeros((textbook.ROWS, x.size), x.dtype)
+    vectors[auto_state.X] = x
+    return textbook.State(
+        x=vectors[auto_state.X],
+        gradient=vectors[auto_state.GRADIENT],
+        best_x=vectors[auto_state.BEST_X],
+        best_gradient=vectors[auto_state.BEST_GRADIENT],
+        numbers=_TEXTBOOK_BLANK.copy(),
+        vectors=vectors,
+        recent_values=np.zeros(textbook.RECENT_VALUES),
+    )
+
+
 def _copied(x0, dtype):
     """A contiguous copy of the start, of float32 or float64."""
     x = np.empty(x0.size, dtype)
@@ -488,8 +491,8 @@ def _count_free(lower, upper, size):
     return free
 
 
-def _nothing(x):
-    return None
+def _yes():
+    return True
 
 
 def _no_address():
@@ -530,14 +533,15 @@ def _result(best_x, best_gradient, record, values_per_gradient, stop):
 
 
 _SOURCES = *whole.SOURCES, whole
-_auto_state = jit.kernel(make_state, auto_state)
-_limits = jit.kernel(_limits, *_SOURCES)
-_rule = jit.kernel(_rule, *_SOURCES)
-_copied = jit.kernel(_copied)
+_auto_state = jit.kernel(make_state, auto_state, makes_arrays=True)
+_textbook_state = jit.kernel(_textbook_state, textbook, makes_arrays=True)
+_limits = jit.kernel(_limits, *_SOURCES, makes_arrays=True)
+_rule = jit.kernel(_rule, *_SOURCES, makes_arrays=True)
+_copied = jit.kernel(_copied, makes_arrays=True)
 _count_free = jit.scalar(_count_free)
 _bound, _differences = numba.njit(_bound), numba.njit(_differences)
-_no_bound, _nothing, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing = map(
-    numba.njit, (_no_bound, _nothing, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing)
+_no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing = map(
+    numba.njit, (_no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing)
 )
 _stop_without_search = jit.kernel(_stop_without_search, *_SOURCES)
-_result = jit.kernel(_result, *_SOURCES)
+_result = jit.kernel(_result, *_SOURCES, makes_arrays=True)

@@ -12,6 +12,7 @@ from numba import literal_unroll, types
 from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 
+from nadam_numba import jit
 from nadam_numba.cpu import copy_into
 
 # SciPy's sentence.
@@ -83,6 +84,16 @@ def store_gradient(gradient, returned):
         copy_into(gradient, returned.ravel())
 
 
+def _store_vector(gradient, returned):
+    if returned.size != gradient.size:
+        raise ValueError(_WRONG_SIZE)
+    for i in range(gradient.size):
+        gradient[i] = returned[i]
+
+
+_store_vector = jit.kernel(_store_vector)
+
+
 def _store_number(gradient, returned):
     if gradient.size != 1:
         raise ValueError(_WRONG_SIZE)
@@ -92,7 +103,8 @@ def _store_number(gradient, returned):
 def _store_sequence(gradient, returned):
     if len(returned) != gradient.size:
         raise ValueError(_WRONG_SIZE)
-    copy_into(gradient, returned)
+    for i in range(gradient.size):
+        gradient[i] = returned[i]
 
 
 def _store_tuple_of_many_types(gradient, returned):
@@ -109,6 +121,8 @@ def _compiled_store_gradient(gradient, returned):
     if isinstance(returned, _NUMBERS):
         return _store_number
     if isinstance(returned, types.Array) and isinstance(returned.dtype, _NUMBERS):
+        if returned.ndim == 1:
+            return lambda gradient, returned: _store_vector(gradient, returned)
         return store_gradient
     if isinstance(returned, (types.List, types.ListType, types.UniTuple, types.NamedUniTuple)):
         return _store_sequence if isinstance(returned.dtype, _NUMBERS) else None

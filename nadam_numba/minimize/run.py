@@ -23,6 +23,7 @@ from nadam_numba.minimize.result import STOPS, Stop, count_values, optimize_resu
 # Without an observer of each iteration, a run returns to Python between chunks, where an interrupt from the keyboard
 # and the end of the time are noticed. Chunks grow until they take this many seconds, which hides what returning costs.
 _CHUNK_SECONDS = 0.05
+_FASTEST_GROWTH = 16
 _LONGEST_CHUNK = 2**30
 # Evaluations of the first chunk at most: those to come may take longer than the one at the start.
 _LONGEST_FIRST_CHUNK = 64
@@ -71,8 +72,7 @@ def solve(state, advance, maxiter, deadline, observers, chunk=1, longest_chunk=N
             if begin >= deadline:
                 return Stop.TIME_LIMIT
             advance(min(maxiter - done, stride - done % stride if stride else maxiter), chunk)
-            is_short = time.perf_counter() - begin < _CHUNK_SECONDS
-            chunk = min(2 * chunk, longest_chunk) if is_short else max(chunk // 2, 1)
+            chunk = min(_next_chunk(chunk, time.perf_counter() - begin), longest_chunk)
             if numbers["iterations"][0] > done and _wants_to_stop(state, observers):
                 return Stop.CALLBACK
     except KeyboardInterrupt:
@@ -83,6 +83,13 @@ def solve(state, advance, maxiter, deadline, observers, chunk=1, longest_chunk=N
 def first_chunk(seconds):
     """How many evaluations a run may begin with, where the first one took so long."""
     return int(min(max(_CHUNK_SECONDS / max(seconds, 1e-6), 1), _LONGEST_FIRST_CHUNK))
+
+
+def _next_chunk(chunk, seconds):
+    """How many evaluations come next, after so many in so many seconds: more if these were few, and fewer if not."""
+    if seconds > _CHUNK_SECONDS:
+        return max(chunk // 2, 1)
+    return chunk * (_FASTEST_GROWTH if seconds * _FASTEST_GROWTH < _CHUNK_SECONDS else 2)
 
 
 def _wants_to_stop(state, observers):

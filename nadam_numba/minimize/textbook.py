@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba import cpu, jit
+from nadam_numba import cpu, jit, pointers
 from nadam_numba import rule as update_rule
 from nadam_numba.cpu import adam_coefficients, copy_into, step_coefficients
 from nadam_numba.minimize import bounds, differences, objective, result, returned
@@ -16,6 +16,7 @@ from nadam_numba.minimize.bounds import clip, projected_norm
 from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.result import Stop, count_values
 from nadam_numba.minimize.state import COMMON_NUMBERS
+from nadam_numba.pointers import borrowed
 from nadam_numba.rule import NEUTRAL, Scalars
 from nadam_numba.schedules import PlateauState, plateau_step, rates, reduce_on_plateau
 
@@ -44,18 +45,26 @@ _RUNNING, _NONFINITE = Stop.RUNNING.code, Stop.NONFINITE.code
 _GRADIENT, _TARGET, _FTOL, _PATIENCE = Stop.GRADIENT.code, Stop.TARGET.code, Stop.FTOL.code, Stop.PATIENCE.code
 
 # What the loop is made of, beside this file; and what is bound to it.
-SOURCES = bounds, cpu, differences, objective, result, returned, update_rule
-_evaluate = _update = None
+SOURCES = bounds, cpu, differences, objective, pointers, result, returned, update_rule
+_evaluate = _move = _update = None
 
 # The scalars of an update after the weight decay.
 _AFTER_DECAY = NEUTRAL[list(Scalars._field_defaults).index("decay") + 1 :]
 
 
-class State(NamedTuple):
-    """All that changes from iteration to iteration, in place, and the bounds.
+# Rows of `vectors`, each of length n: the iterate and the best point with their gradients, the moments, where the
+# objective was evaluated last; and for steps in units of their own: the unit of each variable, and room for the iterate
+# and its gradient in these units.
+X, GRADIENT, BEST_X, BEST_GRADIENT, FIRST_MOMENT, SECOND_MOMENT, LARGEST_MOMENT, LAST_X = range(8)
+UNIT, X_IN_UNITS, GRADIENT_IN_UNITS = range(8, 11)
+ROWS = 11
 
-    The first five are those that `state` describes. `largest_moment` is None but for amsgrad, `lower` and `upper` are
-    None without bounds.
+
+class State(NamedTuple):
+    """All that changes from iteration to iteration, in place: `vectors`, `numbers`, and views of rows.
+
+    The first five fields are those that `state` describes. The kernels take the rows as one array, for a call hands
+    over each array as seven numbers or more.
     """
 
     x: np.ndarray
@@ -63,13 +72,8 @@ class State(NamedTuple):
     best_x: np.ndarray
     best_gradient: np.ndarray
     numbers: np.ndarray
-    first_moment: np.ndarray
-    second_moment: np.ndarray
-    largest_moment: np.ndarray | None
+    vectors: np.ndarray
     recent_values: np.ndarray
-    last_x: np.ndarray  # where the objective was evaluated last
-    lower: np.ndarray | None
-    upper: np.ndarray | None
 
 
 class Rule(NamedTuple):
@@ -100,7 +104,7 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
     hyper : Hyperparameters
     options : Options
     x, gradient : ndarray, shape (n,)
-        The start, within the bounds, and the gradient there; the loop takes them over.
+        The start, within the bounds, and the gradient there.
     value : float
     has_gradient : bool
         Whether `gradient` is that: none is taken where the value is NaN.
@@ -114,17 +118,20 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
     advance : function
         As `run` calls it.
     """
-    state, rule, plateau_rule = open_state(hyper, x, gradient, lower, upper)
+    state, rule, plateau_rule = open_state(hyper, x, gradient)
     gtol = default_gtol(x.dtype, objective.has_exact_gradient) if options.gtol is None else options.gtol
     tests = Tests(gtol, options.ftol, options.f_target, options.patience)
-    assess(*_assessed(state), value, has_gradient, True, np.nan, *tests)
+    arrays = state.vectors, state.recent_values, state.numbers
+    assess(*arrays, lower, upper, value, has_gradient, True, np.nan, tests)
     if state.numbers["stop"][0] == _NONFINITE:
         state.numbers["best_value"] = value
-    in_units = None if units is None else (units, np.empty_like(x), np.empty_like(x))
+    if units is not None:
+        state.vectors[UNIT] = units
 
-    variant = None if plateau_rule else (hyper.amsgrad, lower is not None, units is not None)
-    update = cpu.update_for(x.size)
-    loop, functions = loop_for(iterate, objective, x, _example, variant, SOURCES, _update=update)
+    kinds = hyper.amsgrad or None, units is not None or None
+    variant = None if plateau_rule else (lower is not None, *kinds)
+    move = MOVES[jit.use_threads(x.size)]
+    loop, functions = loop_for(iterate, objective, x, _example, variant, SOURCES, _move=move)
     calls_per_iteration = 1 + objective.values_per_gradient
 
     def advance(iterations, evaluations):
@@ -137,15 +144,15 @@ def prepare(objective, hyper, options, x, value, gradient, has_gradient, lower, 
         steps = done - int(state.numbers["first_iteration"][0])
         learning_rates = rates(hyper.schedule, range(steps, steps + count))
         weights = _weights_of_steps(hyper, steps, count, float(state.numbers["mu_product"][0]))
-        loop(*functions, state, learning_rates, weights, rule, tests, plateau_rule, in_units)
+        loop(*functions, *arrays, lower, upper, *kinds, learning_rates, weights, rule, tests, plateau_rule)
 
     return state, advance
 
 
-def open_state(hyper, x, gradient, lower, upper):
+def open_state(hyper, x, gradient):
     """The state at a point, and by what rules it changes: that of the steps, and that of a `reduce_on_plateau`."""
     plateau = hyper.learning_rate if isinstance(hyper.learning_rate, reduce_on_plateau) else None
-    state = _make_state(x, gradient, hyper.amsgrad, lower, upper, plateau)
+    state = make_state(x, gradient, plateau)
     is_decoupled = hyper.decoupled_weight_decay
     rule = Rule(
         hyper.beta_1,
@@ -157,31 +164,30 @@ def open_state(hyper, x, gradient, lower, upper):
     return state, rule, None if plateau is None else plateau.rule
 
 
-def _make_state(x, gradient, amsgrad, lower, upper, plateau=None):
+def make_state(x, gradient, plateau=None):
+    """A state at the point `x`."""
+    vectors = np.zeros((ROWS, x.size), x.dtype)
+    vectors[X] = vectors[BEST_X] = vectors[LAST_X] = x
+    vectors[GRADIENT] = vectors[BEST_GRADIENT] = gradient
     return State(
-        x=x,
-        gradient=gradient,
-        best_x=x.copy(),
-        best_gradient=gradient.copy(),
+        x=vectors[X],
+        gradient=vectors[GRADIENT],
+        best_x=vectors[BEST_X],
+        best_gradient=vectors[BEST_GRADIENT],
         numbers=numbers_at_start(plateau),
-        first_moment=np.zeros_like(x),
-        second_moment=np.zeros_like(x),
-        largest_moment=np.zeros_like(x) if amsgrad else None,
+        vectors=vectors,
         recent_values=np.empty(RECENT_VALUES),
-        last_x=x.copy(),
-        lower=lower,
-        upper=upper,
     )
 
 
-def _example(amsgrad, has_bounds, has_units):
+def _example(has_bounds, amsgrad, in_units):
     """Arguments of `iterate` after those of the objective."""
     vector = np.zeros(1)
+    state = make_state(vector, vector)
     bound = vector if has_bounds else None
-    rule = Rule(0.0, 0.0, 0.0, 0.0, 0.0)
-    in_units = (vector, vector, vector) if has_units else None
-    state, weights = _make_state(vector, vector, amsgrad, bound, bound), np.zeros((1, 4))
-    return state, vector, weights, rule, Tests(0.0, 0.0, 0.0, 0), None, in_units
+    rule, tests = Rule(0.0, 0.0, 0.0, 0.0, 0.0), Tests(0.0, 0.0, 0.0, 0)
+    arrays = state.vectors, state.recent_values, state.numbers
+    return *arrays, bound, bound, amsgrad, in_units, vector, np.zeros((1, 4)), rule, tests, None
 
 
 def default_gtol(dtype, exact_gradient):
@@ -202,92 +208,99 @@ def numbers_at_start(plateau):
     return numbers
 
 
-def iterate(fun, jac, args, state, learning_rates, weights, rule, tests, plateau_rule, in_units):
-    """Make one step for each of `learning_rates`, or fewer if a test holds; `state` is changed in place.
+def iterate(
+    fun,
+    jac,
+    args,
+    vectors,
+    recent_values,
+    numbers,
+    lower,
+    upper,
+    amsgrad,
+    in_units,
+    learning_rates,
+    weights,
+    rule,
+    tests,
+    plateau_rule,
+):
+    """Make one step for each of `learning_rates`, or fewer if a test holds; the arrays are changed in place.
 
-    The names `_evaluate` and `_update` are bound to the objective's way to be evaluated, and to a kernel of `cpu`.
+    The names `_evaluate` and `_move` are bound to the objective's way to be evaluated, and to a kernel of this file.
 
     Parameters
     ----------
     fun, jac, args
         Of an `Objective`.
-    state : State
+    vectors, recent_values, numbers : ndarray
+        Of a `State`.
+    lower, upper : ndarray, shape (n,), or None
+        None compiles to nothing, here and in all that follows.
+    amsgrad : True or None
+    in_units : True or None
+        Whether the steps count in units of each variable.
     learning_rates : ndarray, shape (k,)
     weights : ndarray, shape (k, 4)
         Of these steps, from `_weights_of_steps`.
     rule : Rule
     tests : Tests
     plateau_rule : tuple or None
-        Of a `reduce_on_plateau`, whose rate then counts in place of `learning_rates`. None compiles to nothing.
-    in_units : tuple of three ndarrays, shape (n,), or None
-        The unit of each variable, and room for x and the gradient in these units. None compiles to nothing.
+        Of a `reduce_on_plateau`, whose rate then counts in place of `learning_rates`.
     """
-    record = state.numbers[0]
+    record, x, gradient = numbers[0], borrowed(vectors[X]), borrowed(vectors[GRADIENT])
     for k in range(learning_rates.size):
         learning_rate = float(record["plateau_rate"]) if plateau_rule is not None else learning_rates[k]
-        x, gradient = state.x, state.gradient
-        if in_units is not None:
-            units, x, gradient = in_units
-            for i in range(x.size):
-                x[i] = state.x[i] / units[i]
-                gradient[i] = state.gradient[i] * units[i]
-        _update(
-            x,
-            state.first_moment,
-            state.second_moment,
-            state.largest_moment,
-            None,
-            None,
-            gradient,
-            None,
-            learning_rate,
-            rule.beta_1,
-            rule.beta_2,
-            rule.epsilon,
-            weights[k, 0],
-            weights[k, 1],
-            weights[k, 2],
-            1.0,
-            1.0,
-            1.0,
-            0.0,
-            rule.coupled_decay,
-            # Rounded as NAdam rounds it.
-            1.0 - (1.0 - learning_rate * rule.decoupled_decay),
-            *_AFTER_DECAY,
-        )
-        if in_units is not None:
-            for i in range(x.size):
-                state.x[i] = x[i] * units[i]
-        clip(state.x, state.lower, state.upper)
-        # At a rate that vanishes, or in a corner of the bounds, a step may lead nowhere.
-        has_moved = _moves(state.x, state.last_x)
+        has_moved = _move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate, weights, k, rule)
         value, has_gradient = float(record["value"]), True
         if has_moved:
-            value, has_gradient = _evaluate(fun, jac, args, state.x, state.gradient, np.inf)
+            value, has_gradient = _evaluate(fun, jac, args, x, gradient, np.inf)
         if plateau_rule is not None:
-            _report(value, state.numbers, plateau_rule)
-        stop = assess(
-            state.x,
-            state.gradient,
-            state.best_x,
-            state.best_gradient,
-            state.numbers,
-            state.recent_values,
-            state.lower,
-            state.upper,
-            value,
-            has_gradient,
-            has_moved,
-            learning_rate,
-            tests.gtol,
-            tests.ftol,
-            tests.f_target,
-            tests.patience,
-        )
-        record["mu_product"] = weights[k, 3]
-        if stop != _RUNNING:
+            _report(value, numbers, plateau_rule)
+        assess(vectors, recent_values, numbers, lower, upper, value, has_gradient, has_moved, learning_rate, tests)
+        if record["stop"] != _RUNNING:
             break
+
+
+def _make_move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate, weights, k, rule):
+    """Make a step, and say whether it leads anywhere: at a rate that vanishes, or in a corner of the bounds, not."""
+    point, x, gradient = vectors[X], vectors[X], vectors[GRADIENT]
+    if in_units is not None:
+        x, gradient, unit = vectors[X_IN_UNITS], vectors[GRADIENT_IN_UNITS], vectors[UNIT]
+        for i in range(x.size):
+            x[i] = point[i] / unit[i]
+            gradient[i] = vectors[GRADIENT, i] * unit[i]
+    _update(
+        x,
+        vectors[FIRST_MOMENT],
+        vectors[SECOND_MOMENT],
+        None if amsgrad is None else vectors[LARGEST_MOMENT],
+        None,
+        None,
+        gradient,
+        None,
+        learning_rate,
+        rule.beta_1,
+        rule.beta_2,
+        rule.epsilon,
+        weights[k, 0],
+        weights[k, 1],
+        weights[k, 2],
+        1.0,
+        1.0,
+        1.0,
+        0.0,
+        rule.coupled_decay,
+        # Rounded as NAdam rounds it.
+        1.0 - (1.0 - learning_rate * rule.decoupled_decay),
+        *_AFTER_DECAY,
+    )
+    if in_units is not None:
+        for i in range(x.size):
+            point[i] = x[i] * unit[i]
+    clip(point, lower, upper)
+    numbers[0]["mu_product"] = weights[k, 3]
+    return _differs(point, vectors[LAST_X])
 
 
 def _weights_of_steps(hyper, first, count, mu_product):
@@ -332,7 +345,7 @@ def _fill_weights(weights, first, mu_product, beta_1, beta_2, momentum_decay, ne
     return weights
 
 
-def _moves(x, last):
+def _differs(x, last):
     """Whether a point is another one than the last, which is then overwritten by it."""
     differing = 0
     for i in range(x.size):
@@ -357,34 +370,12 @@ def _report(value, numbers, plateau_rule):
     record["plateau_cooldown_left"] = cooldown_left
 
 
-def _assessed(state):
-    """The arrays that `_assess` takes."""
-    return *state[:5], state.recent_values, state.lower, state.upper
-
-
-def _assess(
-    x,
-    gradient,
-    best_x,
-    best_gradient,
-    numbers,
-    recent_values,
-    lower,
-    upper,
-    value,
-    has_gradient,
-    is_evaluated,
-    learning_rate,
-    gtol,
-    ftol,
-    f_target,
-    patience,
-):
+def _assess(vectors, recent_values, numbers, lower, upper, value, has_gradient, is_evaluated, learning_rate, tests):
     """Count an iteration, keep its point if it is the best, and say whether to stop.
 
     All in one kernel, which an interrupt from the keyboard cannot divide: a best point goes with its value.
     """
-    record = numbers[0]
+    record, x, gradient = numbers[0], vectors[X], vectors[GRADIENT]
     if not has_gradient:
         for i in range(gradient.size):
             gradient[i] = np.nan
@@ -397,36 +388,37 @@ def _assess(
     record["value"], record["norm"], record["learning_rate"] = value, norm, learning_rate
     if not (np.isfinite(value) and np.isfinite(norm)):
         record["stop"] = _NONFINITE
-        return _NONFINITE
+        return
 
     # Near a minimum the values are the same to rounding, and only the gradient still tells points apart. Elsewhere a
     # flat point may lie above points passed before.
-    has_converged = norm <= gtol and (iterations == 0 or value - best_value <= _ROUNDING * abs(best_value))
+    has_converged = norm <= tests.gtol and (iterations == 0 or value - best_value <= _ROUNDING * abs(best_value))
     if value < best_value:
         record["best_iteration"] = iterations
     if has_converged or value < best_value or (value == best_value and norm < best_norm):
         best_value = value
         record["best_value"], record["best_norm"] = value, norm
-        copy_into(best_x, x)
-        copy_into(best_gradient, gradient)
-    if ftol >= 0.0:
+        copy_into(vectors[BEST_X], x)
+        copy_into(vectors[BEST_GRADIENT], gradient)
+    if tests.ftol >= 0.0:
         recent_values[iterations % recent_values.size] = value
 
     stop = _RUNNING
     if has_converged:
         stop = _GRADIENT
-    elif best_value <= f_target:
+    elif best_value <= tests.f_target:
         stop = _TARGET
-    elif ftol >= 0.0 and iterations >= recent_values.size - 1 and _is_still(recent_values, best_value, ftol):
+    elif tests.ftol >= 0.0 and _is_still(recent_values, iterations, best_value, tests.ftol):
         stop = _FTOL
-    elif iterations - int(record["best_iteration"]) >= patience:
+    elif iterations - int(record["best_iteration"]) >= tests.patience:
         stop = _PATIENCE
     record["stop"] = stop
-    return stop
 
 
-def _is_still(recent_values, best_value, ftol):
+def _is_still(recent_values, iterations, best_value, ftol):
     """Whether the last values, and the best, differ by no more than `ftol` of their size, or of 1."""
+    if iterations < recent_values.size - 1:
+        return False
     largest = best_value
     for i in range(recent_values.size):
         largest = max(largest, float(recent_values[i]))
@@ -434,7 +426,11 @@ def _is_still(recent_values, best_value, ftol):
 
 
 _is_still = jit.scalar(_is_still)
-_moves = jit.kernel(_moves)
+_differs = jit.scalar(_differs)
+MOVES = {
+    with_threads: jit.kernel(_make_move, *SOURCES, _update=update)
+    for with_threads, update in ((False, cpu.update_inlined), (True, cpu.update_parallel))
+}
 fill_weights = jit.kernel(_fill_weights, cpu, update_rule)
-assess = jit.kernel(_assess, cpu, bounds)
+assess = jit.kernel(_assess, *SOURCES)
 _report = jit.kernel(_report)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba import cpu, jit
+from nadam_numba import jit
 from nadam_numba.cpu import copy_into
 from nadam_numba.minimize import auto, textbook
 from nadam_numba.minimize.auto import Tests, open_run
@@ -59,9 +59,10 @@ class TextbookPlan(NamedTuple):
     blank: np.ndarray  # the numbers of a state at the start
     learning_rates: np.ndarray  # of all steps that there may be, unless they are all the same
     weights: np.ndarray  # of the first steps
-    later_weights: np.ndarray  # room for those of some later ones
+    some_weights: np.ndarray  # room for those of the next ones
     hyper: tuple  # beta_1, beta_2, momentum_decay, nesterov
     is_constant: bool
+    amsgrad: bool | None  # None, not False, where the method is another
     rule: textbook.Rule
     plateau_rule: tuple | None
 
@@ -170,39 +171,13 @@ def run_textbook(fun, jac, args, state, plan, lower, upper, free, limits, signal
     Parameters
     ----------
     state : textbook.State
-        Its bounds are `lower` and `upper`.
     plan : TextbookPlan
     """
-    record = state.numbers[0]
-    limit = _begin_textbook(
-        state.x,
-        state.gradient,
-        state.first_moment,
-        state.second_moment,
-        state.largest_moment,
-        state.numbers,
-        lower,
-        upper,
-        free,
-        plan.blank,
-        limits,
-    )
-    value, has_gradient = _evaluate(fun, jac, args, state.x, state.gradient, limit)
-    tests = _open_textbook(
-        state.x,
-        state.gradient,
-        state.best_x,
-        state.best_gradient,
-        state.last_x,
-        state.recent_values,
-        state.numbers,
-        lower,
-        upper,
-        free,
-        limits,
-        value,
-        has_gradient,
-    )
+    vectors, recent_values, numbers = state.vectors, state.recent_values, state.numbers
+    record, point, gradient = numbers[0], vectors[X], vectors[GRADIENT]
+    limit = _begin_textbook(vectors, numbers, lower, upper, free, plan.blank, limits)
+    value, has_gradient = _evaluate(fun, jac, args, point, gradient, limit)
+    tests = _open_textbook(vectors, recent_values, numbers, lower, upper, free, limits, value, has_gradient)
     values_per_gradient = limits.values_per_variable * free
     while record["stop"] == _RUNNING:
         done = record["iterations"]
@@ -221,79 +196,67 @@ def run_textbook(fun, jac, args, state, plan, lower, upper, free, limits, signal
             count = learning_rates.size
             if count < 1:
                 raise ValueError("learning_rate: the schedule has no rate for a step")
-        if done + count <= plan.weights.shape[0]:
-            weights = plan.weights[done : done + count]
-        else:
-            beta_1, beta_2, momentum_decay, nesterov = plan.hyper
-            weights = plan.later_weights[:count]
-            fill_weights(weights, done, record["mu_product"], beta_1, beta_2, momentum_decay, nesterov)
-        _iterate(fun, jac, args, state, learning_rates, weights, plan.rule, tests, plan.plateau_rule, None)
+        weights = plan.some_weights[:count]
+        _take_weights(weights, plan.weights, done, record["mu_product"], plan.hyper)
+        _iterate(
+            fun,
+            jac,
+            args,
+            vectors,
+            recent_values,
+            numbers,
+            lower,
+            upper,
+            plan.amsgrad,
+            None,
+            learning_rates,
+            weights,
+            plan.rule,
+            tests,
+            plan.plateau_rule,
+        )
     return record["stop"]
 
 
-def _begin_textbook(
-    x, gradient, first_moment, second_moment, largest_moment, numbers, lower, upper, free, blank, limits
-):
+def _take_weights(weights, first_weights, done, mu_product, hyper):
+    """The weights of the next steps, from the table of the first ones as long as they last."""
+    if done + weights.shape[0] <= first_weights.shape[0]:
+        for k in range(weights.shape[0]):
+            for i in range(4):
+                weights[k, i] = first_weights[done + k, i]
+    else:
+        beta_1, beta_2, momentum_decay, nesterov = hyper
+        fill_weights(weights, done, mu_product, beta_1, beta_2, momentum_decay, nesterov)
+
+
+def _begin_textbook(vectors, numbers, lower, upper, free, blank, limits):
     """Make all but the point what it is at the start; return the value beyond which no gradient is to be taken."""
-    clip(x, lower, upper)
-    fill(gradient, np.nan)
-    fill(first_moment, 0.0)
-    fill(second_moment, 0.0)
-    if largest_moment is not None:
-        fill(largest_moment, 0.0)
+    clip(vectors[X], lower, upper)
+    for row in range(X + 1, vectors.shape[0]):
+        fill(vectors[row], 0.0)
+    fill(vectors[GRADIENT], np.nan)
     numbers[0] = blank[0]
-    return np.inf if _affords_gradient(x.size, free, limits) else -np.inf
+    return np.inf if _affords_gradient(vectors.shape[1], free, limits) else -np.inf
 
 
-def _open_textbook(
-    x,
-    gradient,
-    best_x,
-    best_gradient,
-    last_x,
-    recent_values,
-    numbers,
-    lower,
-    upper,
-    free,
-    limits,
-    value,
-    has_gradient,
-):
+def _open_textbook(vectors, recent_values, numbers, lower, upper, free, limits, value, has_gradient):
     """Take the start for the first iterate, and see whether there is anything to do; return the tests of the run."""
     record = numbers[0]
-    copy_into(best_x, x)
-    copy_into(last_x, x)
-    copy_into(best_gradient, gradient)
+    copy_into(vectors[BEST_X], vectors[X])
+    copy_into(vectors[textbook.LAST_X], vectors[X])
+    copy_into(vectors[BEST_GRADIENT], vectors[GRADIENT])
     tests = textbook.Tests(limits.gtol, limits.ftol, limits.f_target, limits.patience)
-    if free == 0 and x.size > 0:
+    if free == 0 and vectors.shape[1] > 0:
         record["best_value"] = value
         record["values"] = 1
         record["iterations"] = 0
         record["stop"] = _FIXED if np.isfinite(value) else _NONFINITE
-        fill(best_gradient, np.nan)
+        fill(vectors[BEST_GRADIENT], np.nan)
         return tests
-    assess(
-        x,
-        gradient,
-        best_x,
-        best_gradient,
-        numbers,
-        recent_values,
-        lower,
-        upper,
-        value,
-        has_gradient,
-        True,
-        np.nan,
-        tests.gtol,
-        tests.ftol,
-        tests.f_target,
-        tests.patience,
-    )
+    assess(vectors, recent_values, numbers, lower, upper, value, has_gradient, True, np.nan, tests)
     if record["stop"] == _NONFINITE:
         record["best_value"] = value
-    if np.isfinite(value) and not _affords_gradient(x.size, free, limits):
+    if np.isfinite(value) and not _affords_gradient(vectors.shape[1], free, limits):
         record["stop"] = _EVALUATION_LIMIT
     return tests
 
@@ -307,6 +270,7 @@ SOURCES = *auto.SOURCES, *textbook.SOURCES, auto, textbook
 
 _begin_auto = jit.kernel(_begin_auto, *SOURCES)
 _open_auto = jit.kernel(_open_auto, *SOURCES)
+_take_weights = jit.kernel(_take_weights, *SOURCES)
 _begin_textbook = jit.kernel(_begin_textbook, *SOURCES)
 _open_textbook = jit.kernel(_open_textbook, *SOURCES)
 
@@ -318,11 +282,11 @@ def compiled(run, evaluate):
         iterate = jit.inlined_driver(auto.iterate, _evaluate=evaluate)
     else:
         # In one thread, for there are others beside.
-        iterate = jit.driver(textbook.iterate, _evaluate=evaluate, _update=cpu.update_serial)
+        iterate = jit.driver(textbook.iterate, _evaluate=evaluate, _move=textbook.MOVES[False])
     return jit.inlined_driver(run, _evaluate=evaluate, _iterate=iterate)
 
 
-def make_run(objective, switches, options, x, lower, upper):
+def make_run(objective, switches, options, x):
     """What the compiled runs of an objective take, and which of them it is.
 
     Parameters
@@ -333,7 +297,6 @@ def make_run(objective, switches, options, x, lower, upper):
     options : Options
     x : ndarray, shape (n,)
         Only its size and dtype matter.
-    lower, upper : ndarray, shape (n,), or None
 
     Returns
     -------
@@ -359,11 +322,11 @@ def make_run(objective, switches, options, x, lower, upper):
         state = make_state(x, x, min(options.memory, x.size + auto.SPARE_PAIRS))
         return run_auto, state, AutoPlan(state.numbers.copy(), np.zeros(1)), limits
     hyper = make_hyperparameters(switches, options, options.learning_rate)
-    return run_textbook, *_make_textbook(hyper, options.maxiter, x, lower, upper), limits
+    return run_textbook, *_make_textbook(hyper, options.maxiter, x), limits
 
 
-def _make_textbook(hyper, maxiter, x, lower, upper):
-    state, rule, plateau_rule = textbook.open_state(hyper, x.copy(), x.copy(), lower, upper)
+def _make_textbook(hyper, maxiter, x):
+    state, rule, plateau_rule = textbook.open_state(hyper, x, x)
     is_constant = plateau_rule is not None or not callable(hyper.schedule)
     if not is_constant and maxiter > _LONGEST_SCHEDULE:
         raise ValueError(
@@ -375,9 +338,10 @@ def _make_textbook(hyper, maxiter, x, lower, upper):
         blank=state.numbers.copy(),
         learning_rates=rates(hyper.schedule, range(CHUNK if is_constant else maxiter)),
         weights=textbook.first_weights(*settings),
-        later_weights=np.empty((CHUNK, 4)),
+        some_weights=np.empty((CHUNK, 4)),
         hyper=settings,
         is_constant=is_constant,
+        amsgrad=hyper.amsgrad or None,
         rule=rule,
         plateau_rule=plateau_rule,
     )

@@ -1,6 +1,7 @@
 """The interface of optax beside optax itself: the same numbers, states that either goes on from, the same errors."""
 
 import collections
+import functools
 import inspect
 
 import numpy as np
@@ -18,7 +19,8 @@ from nadam_numba.compat import optax as ours
 
 SINGLE = cases.single_cases("optax")
 RANDOM = [cases.random_case("optax", seed) for seed in range(cases.COMBINATIONS)]
-ALL = pytest.mark.parametrize("case", SINGLE + RANDOM, ids=lambda case: case["name"])
+CASES = {case["name"]: case for case in SINGLE + RANDOM}
+ALL = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 Pair = collections.namedtuple("Pair", "first second")
 
 
@@ -48,6 +50,11 @@ def to_numpy(tree):
     return jax.tree.map(np.array, tree)
 
 
+@functools.cache
+def real_trajectory(name):
+    return real_optax.trajectory(CASES[name], *cases.data(CASES[name]))
+
+
 def assert_close(values, expected):
     for ours_, theirs in zip(values, expected, strict=True):
         assert (np.abs(ours_ - theirs) <= 1e-15 + 1e-14 * np.abs(theirs)).all()
@@ -57,7 +64,7 @@ def assert_close(values, expected):
 @pytest.mark.parametrize("scalar_dtype", [None, "float64"])
 def test_same_points(case, scalar_dtype):
     params, gradients = cases.data(case)
-    expected = real_optax.trajectory(case, params, gradients)
+    expected = real_trajectory(case["name"])
     solver, _ = solvers(case, scalar_dtype=scalar_dtype)
     state = solver.init(params)
     for step_gradients, theirs in zip(gradients, expected, strict=True):
