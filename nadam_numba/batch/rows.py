@@ -139,8 +139,8 @@ def _fit_differences(jac, lower, upper, size):
     return Differences(jac.lower, jac.upper, jac.relative_step, jac.free[:free]), free
 
 
-_fit_exact = jit.scalar(_fit_exact)
-_fit_differences = jit.scalar(_fit_differences)
+_fit_exact = jit.scalar(_fit_exact, makes_arrays=True)
+_fit_differences = jit.scalar(_fit_differences, makes_arrays=True)
 
 
 def functions_for(objective, x, args):
