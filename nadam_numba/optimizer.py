@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from nadam_numba import checkpoint, table
+from nadam_numba import backends, checkpoint, table
 from nadam_numba.arrays import (
     ArrayTree,
     brief,
@@ -20,7 +20,6 @@ from nadam_numba.arrays import (
     parameter_tree,
 )
 from nadam_numba.dialects import NATIVE, Dialect
-from nadam_numba.gradients import gradient_of, is_finite
 from nadam_numba.groups import ParameterGroup, check_group, is_list_of_groups
 from nadam_numba.hooks import Hooks, RemovableHandle
 from nadam_numba.hyperparameters import Hyperparameters, Options, Schedule
@@ -35,7 +34,7 @@ from nadam_numba.state import (
     group_as_data,
     hyperparameters_as_data,
 )
-from nadam_numba.update import LeafState, accumulate_arrays, move_averages, update_arrays
+from nadam_numba.update import LeafState
 
 _STATE_KEYS = ("iterations", "micro_steps", "hyperparameters", "options", "param_groups")
 _ALWAYS_TOLD = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay")
@@ -210,6 +209,7 @@ class NAdam:
     # No other attributes: a mistyped hyperparameter is an error.
     __slots__ = (
         "__weakref__",
+        "_backend",
         "_dialect",
         "_groups",
         "_has_groups",
@@ -305,8 +305,13 @@ class NAdam:
         if self._has_groups:
             groups = [self._group(f"{name}[{index}]", group) for index, group in enumerate(params)]
         else:
-            groups = [ParameterGroup(params, parameter_tree(name, params), {}, hyperparameters)]
+            groups = [ParameterGroup(params, parameter_tree(name, params, self._leaf_of), {}, hyperparameters)]
         self._add_groups(groups)
+
+    @property
+    def _leaf_of(self):
+        """What makes leaves of arrays: only the native dialect is spoken on GPUs."""
+        return backends.leaf_of if self._dialect == NATIVE else None
 
     @property
     def iterations(self) -> int:
@@ -402,7 +407,7 @@ class NAdam:
             for state in self.states:
                 state.leaf.check()
             for state in self.states:
-                state.leaf.array[...] = state.leaf.unflatten(state.average)
+                state.leaf.overwrite(state.average)
 
     def scale_loss(self, loss):
         """`loss` times `loss_scale_factor`, if there is one: what to differentiate in low precision."""
@@ -570,7 +575,7 @@ class NAdam:
         tree = self.state_dict()
         for group, data in zip(self._groups, tree["param_groups"], strict=True):
             for state, its_data in zip(group.states, data["arrays"], strict=True):
-                its_data["parameter"] = state.leaf.array
+                its_data["parameter"] = state.leaf.value()
         checkpoint.save(path, tree)
 
     @classmethod
@@ -626,7 +631,7 @@ class NAdam:
                 where = "" if index == 0 else f" of params[{index - 1}]"
                 raise ValueError(f"learning_rate=None: the one{where} that was saved was a function, and must be given")
         for state, array in zip(optimizer.states, _saved_parameters(state_dict, optimizer._groups), strict=True):
-            state.leaf.array[...] = array
+            state.leaf.assign(array)
         return optimizer
 
     def __repr__(self) -> str:
@@ -645,7 +650,7 @@ class NAdam:
 
     def __getstate__(self):
         """What is copied and pickled: all but the hooks, which are often not to be pickled."""
-        others = ("__weakref__", "_pre_hooks", "_post_hooks", "_spans", "_plan", "_unusual_steps")
+        others = ("__weakref__", "_backend", "_pre_hooks", "_post_hooks", "_spans", "_plan", "_unusual_steps")
         names = [name for name in NAdam.__slots__ if name not in others]
         return {name: getattr(self, name) for name in names} | getattr(self, "__dict__", {})
 
@@ -654,7 +659,9 @@ class NAdam:
         for name, value in state.items():
             setattr(self, name, value)
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
-        self._spans = memory_spans([state.leaf for state in self.states])
+        all_leaves = [state.leaf for state in self.states]
+        self._spans = memory_spans(all_leaves)
+        self._backend = backends.backend_of(all_leaves)
         self._plan = None
         self._unusual_steps = 0
 
@@ -668,7 +675,7 @@ class NAdam:
         """A new group, checked."""
         check_group(name, group)
         overrides = {key: value for key, value in group.items() if key != "params"}
-        tree = parameter_tree(f"{name}['params']", group["params"])
+        tree = parameter_tree(f"{name}['params']", group["params"], self._leaf_of)
         try:
             return ParameterGroup(group["params"], tree, overrides, self._hyperparameters)
         except (TypeError, ValueError) as error:
@@ -678,6 +685,7 @@ class NAdam:
         known = [state.leaf for state in self.states]
         all_leaves = known + [leaf for group in groups for leaf in leaves(group.tree)]
         check_overlaps(all_leaves)
+        self._backend = backends.backend_of(all_leaves)
         for group in groups:
             group.states = [LeafState.fresh(leaf, self._options) for leaf in leaves(group.tree)]
         self._groups += groups
@@ -701,7 +709,7 @@ class NAdam:
         for state in self.states:
             state.leaf.check()
         tree = [group.tree for group in self._groups] if self._has_groups else self._groups[0].tree
-        return matching("grads", grads, tree, partial(gradient_of, spans=self._spans))
+        return matching("grads", grads, tree, partial(self._backend.gradient_of, spans=self._spans))
 
     def _own_gradients(self):
         if not all(group.has_gradients for group in self._groups):
@@ -729,7 +737,8 @@ class NAdam:
         self._drop_plan()
         kind = type(self)
         is_plain = kind.advance is NAdam.advance and kind.checked_gradients is NAdam.checked_gradients
-        groups = self._groups if is_plain and self._dialect == NATIVE else []
+        has_tables = is_plain and self._dialect == NATIVE and self._backend is backends.CPU
+        groups = self._groups if has_tables else []
         self._plan = table.make_plan(groups, self._options, self._spans)
         return self._plan
 
@@ -764,12 +773,10 @@ class NAdam:
         """Whether the step is made; FloatingPointError if a gradient is not finite and that is to be told."""
         if self._options.nonfinite == "propagate":
             return True
-        for state, gradient in zip(self.states, gradients, strict=True):
-            if gradient is not None and not is_finite(gradient):
-                if self._options.nonfinite == "raise":
-                    raise FloatingPointError(f"the gradient of {state.leaf.name} has elements that are not finite")
-                return False
-        return True
+        state = self._backend.not_finite(self.states, gradients)
+        if state is not None and self._options.nonfinite == "raise":
+            raise FloatingPointError(f"the gradient of {state.leaf.name} has elements that are not finite")
+        return state is None
 
     @property
     def _completes_update(self):
@@ -806,11 +813,11 @@ class NAdam:
             for state in group.states
         ]
         if is_update:
-            moved = update_arrays(arrays, gradients, self._dialect, options, averaging)
+            moved = self._backend.update_arrays(arrays, gradients, self._dialect, options, averaging)
         else:
             moved = set()
-            accumulate_arrays(arrays, gradients, options)
+            self._backend.accumulate_arrays(arrays, gradients, options)
         if options.use_ema:
-            move_averages([state for state in self.states if state not in moved], averaging)
+            self._backend.move_averages([state for state in self.states if state not in moved], averaging)
         self._micro_steps = 0 if is_update else self._micro_steps + 1
         self._iterations += is_update

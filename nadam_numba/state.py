@@ -34,7 +34,7 @@ def leaf_as_data(state: LeafState) -> dict:
     }
     for name in STATE_ARRAYS:
         flat = getattr(state, name)
-        data[name] = None if flat is None else state.leaf.unflatten(flat).copy(order="K")
+        data[name] = None if flat is None else state.leaf.to_host(flat)
     return data
 
 
@@ -113,7 +113,7 @@ def checked_leaf(name: str, data: Mapping, leaf: Leaf, options: Options) -> Leaf
     mu_product = data["mu_product"]
     return LeafState(
         leaf,
-        **arrays,
+        **{key: None if array is None else leaf.from_host(array) for key, array in arrays.items()},
         iterations=checked_count(f"{name}['iterations']", data["iterations"]),
         mu_product=real_number(f"{name}['mu_product']", mu_product, "a number in [0, 1]", lambda v: 0.0 <= v <= 1.0),
         is_decayed=true_or_false(f"{name}['is_decayed']", data["is_decayed"]),

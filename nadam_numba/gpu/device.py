@@ -1,0 +1,209 @@
+"""GPUs as the host sees them: whether there is one, its memory, its streams, launches of kernels."""
+
+import contextlib
+import functools
+import importlib.util
+import sys
+import types
+from typing import NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from nadam_numba.gpu import kernels
+from nadam_numba.gpu.access import SIMULATES
+
+_INSTALL = "pip install 'nadam_numba[cuda]', or 'nadam_numba[cuda12]' where the driver is older than CUDA 13"
+# Numba warns of launches with fewer blocks; those that have nothing to do end at once.
+_LEAST_BLOCKS = 1 if SIMULATES else 128
+# Of CUDA's errors.
+_OUT_OF_MEMORY = 2
+
+
+def missing() -> str | None:
+    """What this machine lacks for kernels to run on a GPU, and what helps; None if nothing."""
+    if SIMULATES:
+        return None
+    if importlib.util.find_spec("numba_cuda") is None:
+        return f"the package numba-cuda is not installed: {_INSTALL}"
+    if cuda.is_available():
+        return None
+    error = " ".join((cuda.cuda_error() or "").split())
+    if not error:
+        return f"numba-cuda finds no NVVM, the compiler of the CUDA toolkit: {_INSTALL}"
+    if "NO_DEVICE" in error:
+        return f"the NVIDIA driver finds no GPU: {error}"
+    return f"the NVIDIA driver is not usable: {error}"
+
+
+def require() -> None:
+    """Raise RuntimeError, with what is missing, where kernels cannot run."""
+    lacking = missing()
+    if lacking is not None:
+        raise RuntimeError(f"arrays on a GPU cannot be stepped, as {lacking}")
+
+
+def describe() -> str:
+    """The GPUs, for a report."""
+    lacking = missing()
+    if lacking is not None:
+        return lacking
+    if SIMULATES:
+        return "simulated by Numba, as NUMBA_ENABLE_CUDASIM is set"
+    devices = []
+    for manager in cuda.gpus:
+        name, capability = manager.name, manager.compute_capability
+        devices.append(f"{name.decode() if isinstance(name, bytes) else name} (sm_{capability[0]}{capability[1]})")
+    driver, runtime = cuda.cudadrv.driver.driver.get_version(), cuda.runtime.get_version()
+    return f"{', '.join(devices)}; driver for CUDA {_dotted(driver)}, toolkit {_dotted(runtime)}"
+
+
+def _dotted(version):
+    return ".".join(map(str, version))
+
+
+class Place(NamedTuple):
+    """Where an array on a GPU lies, and how.
+
+    Attributes
+    ----------
+    memory : ndarray
+        An array of NumPy's with the same address, shape, strides and dtype. Its elements are not to be touched.
+    stream : int
+        The handle of the stream on which it is written and read; 0 for the default one.
+    """
+
+    memory: np.ndarray
+    stream: int
+
+
+def place_of(array) -> Place | None:
+    """The place of an array on a GPU; None of anything else."""
+    # torch hides the memory of tensors that require gradients.
+    array = array.detach() if hasattr(type(array), "detach") else array
+    with contextlib.suppress(AttributeError):  # torch's tensors and JAX's arrays have no interface if on the host
+        described = _described(array)
+        interface = {key: described.get(key) for key in ("shape", "strides", "typestr", "data")}
+        memory = np.asarray(types.SimpleNamespace(__array_interface__=interface | {"version": 3}))
+        return Place(memory, _stream_number(array, described))
+    return None
+
+
+def likeness(address: int, shape: tuple, dtype: np.dtype) -> np.ndarray:
+    """An array of NumPy's at an address on a device, C-contiguous, whose elements are not to be touched."""
+    interface = {"data": (address, False), "shape": shape, "typestr": np.dtype(dtype).str, "version": 3}
+    return np.asarray(types.SimpleNamespace(__array_interface__=interface))
+
+
+def _described(array):
+    if SIMULATES and hasattr(type(array), "__cuda_ndarray__"):
+        return array._ary.__array_interface__  # the simulator's arrays are NumPy's, in a wrapper
+    return array.__cuda_array_interface__
+
+
+def _stream_number(array, described):
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):  # whose interface does not tell
+        return torch.cuda.current_stream(array.device).cuda_stream
+    return described.get("stream") or 0
+
+
+def device_of(name: str, address: int) -> int:
+    """The number of the device whose memory an address is in; ValueError if it is in none's."""
+    if SIMULATES or address == 0:  # empty arrays have no memory
+        return 0
+    from cuda.bindings import driver as bindings
+
+    cuda.current_context()
+    ordinal = bindings.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    error, device = bindings.cuPointerGetAttribute(ordinal, address)
+    if error != bindings.CUresult.CUDA_SUCCESS or device < 0:
+        raise ValueError(f"{name} is at {address:#x}, which is no memory of a GPU: it may have been freed")
+    return int(device)
+
+
+def on(device: int):
+    """A context in which arrays are made and kernels launched on a device."""
+    return contextlib.nullcontext() if len(cuda.gpus) == 1 else cuda.gpus[device]
+
+
+@functools.cache
+def stream(device: int, number: int):
+    """The stream with this handle, for launches and copies."""
+    if SIMULATES:
+        return 0
+    with on(device):
+        return cuda.external_stream(number) if number else cuda.default_stream()
+
+
+def wait_for(waiting, other) -> None:
+    """Let a stream go on only when another one has done what it has been given so far."""
+    if waiting is not other and not SIMULATES:
+        event = cuda.event(timing=False)
+        event.record(other)
+        event.wait(waiting)
+
+
+def empty(name: str, size: int, dtype: np.dtype, device: int):
+    """An array of `size` numbers of any values on a device; MemoryError with the name if there is no room."""
+    try:
+        with on(device):
+            return cuda.device_array(max(size, 1), dtype)
+    except Exception as error:
+        if getattr(error, "code", None) != _OUT_OF_MEMORY:
+            raise
+        need = size * np.dtype(dtype).itemsize
+        raise MemoryError(f"{name} needs {need} more bytes on GPU {device}, which has no room for them") from error
+
+
+def zeros(name: str, size: int, dtype: np.dtype, device: int):
+    """As `empty`, of zeros, which are there before anything else is on any stream."""
+    array = empty(name, size, dtype, device)
+    with on(device):
+        launch(kernels.set_zero(np.dtype(dtype)), size, stream(device, 0), address_of(array), size)
+        synchronize()
+    return array
+
+
+def sent(name: str, values: np.ndarray, device: int):
+    """A copy of one-dimensional values on a device."""
+    array = empty(name, values.size, values.dtype, device)
+    with on(device):
+        if values.size:
+            array.copy_to_device(values)
+        synchronize()
+    return array
+
+
+def fetched(array) -> np.ndarray:
+    """A copy on the host, when all that has been launched on the present device is done."""
+    synchronize()
+    return array.copy_to_host()
+
+
+def array_at(array, memory: np.ndarray):
+    """Someone else's array, from `place_of`, as one of Numba's."""
+    return array if SIMULATES else cuda.as_cuda_array(array)
+
+
+def synchronize() -> None:
+    """Wait for all that has been launched on the present device."""
+    cuda.synchronize()
+
+
+def address_of(array) -> int:
+    """Where an array of ours lies."""
+    if SIMULATES:
+        return array._ary.ctypes.data
+    return array.device_ctypes_pointer.value
+
+
+def launch(kernel, threads: int, on_stream, *arguments) -> None:
+    """Launch a kernel with so many threads, or a few more."""
+    launch_blocks(kernel, -(-threads // kernels.THREADS), on_stream, *arguments)
+
+
+def launch_blocks(kernel, blocks: int, on_stream, *arguments) -> None:
+    """Launch a kernel with so many blocks, or a few more."""
+    if blocks:
+        kernel[max(blocks, _LEAST_BLOCKS), kernels.THREADS, on_stream](*arguments)

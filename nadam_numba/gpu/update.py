@@ -1,0 +1,392 @@
+"""One step of many arrays on GPUs: one launch for all arrays of a dtype on a device, and some more to clip norms."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from nadam_numba.dialects import Dialect
+from nadam_numba.gpu import device, kernels
+from nadam_numba.gpu.arrays import GpuGradient, GpuLeaf, GpuRows, address, copy_strided
+from nadam_numba.gpu.rows import SortedRows, gathered, scatter, sort_rows, sum_rows
+from nadam_numba.gpu.tables import Table, grouped
+from nadam_numba.hyperparameters import Hyperparameters, Options
+from nadam_numba.rule import Scalars
+from nadam_numba.update import NO_UPDATE, LeafState, conditioning, without_decay
+
+# The arrays of a state, in the order of the rows of a table, which begin with the parameter.
+_STATE_ROWS = ("first_moment", "second_moment", "largest_moment", "average", "accumulated")
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Column:
+    """One array's part of a launch.
+
+    Attributes
+    ----------
+    state : LeafState
+    scalars : Scalars
+    gradient : int
+        Its address, 0 for none; its numbers are in the order of the state.
+    clipnorm : float or None
+    """
+
+    state: LeafState
+    scalars: Scalars = NO_UPDATE
+    gradient: int = 0
+    clipnorm: float | None = None
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Touched:
+    """Rows of an array that are updated alone."""
+
+    column: _Column
+    state: LeafState
+    rows: SortedRows
+    is_overwritten: bool
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Part:
+    """The columns of one table."""
+
+    table: Table
+    columns: list[_Column]
+    stream: object
+
+    def send(self):
+        scalars = list({id(column.scalars): column.scalars for column in self.columns}.values())
+        kinds = {id(each): kind for kind, each in enumerate(scalars)}
+        gradients = [column.gradient for column in self.columns]
+        self.table.send(gradients, [kinds[id(column.scalars)] for column in self.columns], scalars, self.stream)
+
+    def has(self, name):
+        """Whether its arrays have this array of state."""
+        return getattr(self.columns[0].state, name) is not None
+
+
+class GpuSteps:
+    """Steps of the arrays of one optimizer; what they need on devices besides the state is kept from step to step.
+
+    The methods take what the functions of the same names do in `update`, with gradients from `arrays.gradient_of`.
+    """
+
+    def __init__(self):
+        self._tables, self._tabled = [], []
+        self._buffers = {}
+        self._streams = {}
+
+    def update_arrays(
+        self,
+        arrays: list[tuple[LeafState, Hyperparameters, float]],
+        gradients: list[GpuGradient | None],
+        dialect: Dialect,
+        options: Options,
+        averaging: tuple[float, bool] | tuple[()] = (),
+    ) -> set[LeafState]:
+        """Step arrays, and their state, in place; return the states of those with a gradient."""
+        states = [state for state, _, _ in arrays]
+        self._choose_streams(states, gradients)
+        _add_largest(arrays, gradients)
+        columns, touched, counted, known = [], [], [], {}
+        for (state, hyper, learning_rate), gradient in zip(arrays, gradients, strict=True):
+            column = _Column(state)
+            columns.append(column)
+            if gradient is None and not _has_sums(state):
+                continue
+            # Most arrays have all their numbers in common.
+            key = id(hyper), learning_rate, state.iterations, state.mu_product, state.is_decayed
+            if key not in known:
+                others = conditioning(hyper, options) + averaging
+                product, scalars = dialect.scalars(hyper, learning_rate, state.iterations + 1, state.mu_product, others)
+                known[key] = product, scalars if state.is_decayed else without_decay(scalars)
+            mu_product, scalars = known[key]
+            counted.append((state, mu_product))
+            if isinstance(gradient, GpuRows) and options.lazy_sparse:
+                touched.append(self._touched(state, gradient, scalars, hyper.clipnorm))
+            else:
+                column.scalars, column.clipnorm = scalars, hyper.clipnorm
+                column.gradient = self._flat(state.leaf, gradient)
+        parts = self._parts(columns) + self._new_parts([each.column for each in touched])
+        self._update(parts, dialect.order, options, dialect)
+        for each in touched:
+            self._put_back(each)
+        for state, mu_product in counted:
+            state.iterations += 1
+            state.mu_product = mu_product
+        return {state for state, _ in counted}
+
+    def accumulate_arrays(
+        self,
+        arrays: list[tuple[LeafState, Hyperparameters, float]],
+        gradients: list[GpuGradient | None],
+        options: Options,
+    ) -> None:
+        """Add the gradients of a micro-step to the sums of the earlier ones."""
+        states = [state for state, _, _ in arrays]
+        self._choose_streams(states, gradients)
+        scalars = NO_UPDATE._replace(gradient_scale=1.0 / (options.loss_scale_factor or 1.0))
+        columns = [
+            _Column(state, scalars, 0 if gradient is None else self._flat(state.leaf, gradient))
+            for state, gradient in zip(states, gradients, strict=True)
+        ]
+        for part in self._parts(columns):
+            part.send()
+            part.table.launch(kernels.accumulate(part.table.dtype), part.stream)
+
+    def move_averages(self, states: list[LeafState], averaging: tuple[float, bool]) -> None:
+        """Move the averages of arrays that are not updated."""
+        average_momentum, is_overwritten = averaging
+        scalars = NO_UPDATE._replace(average_momentum=average_momentum, is_overwritten=is_overwritten)
+        # Any address but 0 says that the average is to be moved.
+        parts = self._new_parts([_Column(state, scalars, gradient=1) for state in states])
+        for part in parts:
+            part.send()
+            self._with_parameters(part, kernels.average(part.table.dtype))
+
+    def not_finite(self, states: list[LeafState], gradients: list[GpuGradient | None]) -> LeafState | None:
+        """The first state whose gradient has an element that is infinite or NaN; waits for the device to tell."""
+        self._choose_streams(states, gradients)
+        columns = [
+            _Column(state, gradient=0 if gradient is None else self._flat(state.leaf, gradient))
+            for state, gradient in zip(states, gradients, strict=True)
+        ]
+        found = []
+        for part in self._parts(columns):
+            marks = device.zeros("marks of gradients", part.table.columns, np.int64, part.table.device)
+            part.send()
+            part.table.launch(kernels.mark_nonfinite(part.table.dtype), part.stream, device.address_of(marks))
+            with device.on(part.table.device):
+                marked = device.fetched(marks)
+            found += [column.state for column, mark in zip(part.columns, marked, strict=False) if mark]
+        return next((state for state in states if state in found), None)
+
+    def _choose_streams(self, states, gradients):
+        """Step on the streams on which gradients are written, after what has been done on others."""
+        wanted = {}
+        for state, gradient in zip(states, gradients, strict=True):
+            if gradient is not None:
+                wanted.setdefault(state.leaf.device, {})[gradient.stream] = True
+        for number, handles in wanted.items():
+            chosen, *others = [device.stream(number, handle) for handle in handles]
+            with device.on(number):
+                for other in others + [self._streams.get(number, chosen)]:
+                    device.wait_for(chosen, other)
+            self._streams[number] = chosen
+
+    def _stream(self, number):
+        return self._streams.get(number) or device.stream(number, 0)
+
+    def _buffer(self, leaf, purpose):
+        """An array of the size of a leaf that is made once."""
+        key = id(leaf), purpose
+        if key not in self._buffers:
+            self._buffers[key] = leaf, leaf.empty()
+        return self._buffers[key][1]
+
+    def _flat(self, leaf, gradient):
+        """The address of the numbers of a gradient in the order of the state; of zeros, if it is None."""
+        if isinstance(gradient, GpuGradient) and gradient.is_flat:
+            return address(gradient.memory)
+        buffer, stream = self._buffer(leaf, "gradient"), self._stream(leaf.device)
+        with device.on(leaf.device):
+            if gradient is None or isinstance(gradient, GpuRows):
+                kernel = kernels.set_zero(leaf.real_dtype)
+                device.launch(kernel, leaf.size, stream, device.address_of(buffer), leaf.size)
+            else:
+                copy_strided(leaf, gradient.memory, buffer, stream, is_back=False)
+            if isinstance(gradient, GpuRows) and gradient.indices.size:
+                rows = sort_rows(leaf, gradient)
+                sum_rows(leaf, gradient, rows, buffer, rows.indices, stream)
+        return device.address_of(buffer)
+
+    def _touched(self, state, gradient, scalars, clipnorm):
+        leaf, stream = state.leaf, self._stream(state.leaf.device)
+        with device.on(leaf.device):
+            rows = sort_rows(leaf, gradient)
+            sums = device.empty(f"rows of {leaf.name}", rows.count * rows.width, leaf.real_dtype, leaf.device)
+            targets = device.sent("sorted rows", np.arange(rows.count), leaf.device)
+            sum_rows(leaf, gradient, rows, sums, targets, stream)
+            own = gathered(state, rows, stream)
+            own.accumulated = None
+            device.synchronize()
+        is_overwritten = scalars.is_overwritten
+        column = _Column(own, scalars._replace(is_overwritten=False), device.address_of(sums), clipnorm)
+        self._buffers[id(leaf), "rows"] = leaf, sums
+        return _Touched(column, state, rows, is_overwritten)
+
+    def _put_back(self, touched):
+        state = touched.state
+        with device.on(state.leaf.device):
+            scatter(touched.column.state, state, touched.rows, self._stream(state.leaf.device))
+            device.synchronize()
+        if touched.is_overwritten:
+            state.leaf.overwrite(state.average)
+
+    def _parts(self, columns):
+        """Columns with their tables, which are made anew only when arrays have changed."""
+        tabled = [(column.state, column.state.largest_moment is not None) for column in columns]
+        if not _are_same(tabled, self._tabled):
+            self._tables = [self._make_table(group) for group in _alike(columns)]
+            self._tabled = tabled
+        groups = _alike(columns)
+        return [self._part(table, group) for table, group in zip(self._tables, groups, strict=True)]
+
+    def _new_parts(self, columns):
+        return [self._part(self._make_table(group), group) for group in _alike(columns)]
+
+    def _part(self, table, columns):
+        return _Part(table, columns, self._stream(table.device))
+
+    def _make_table(self, columns):
+        rows = np.zeros((1 + len(_STATE_ROWS), len(columns)), np.int64)
+        for number, column in enumerate(columns):
+            state, leaf = column.state, column.state.leaf
+            rows[0, number] = self._parameter(leaf)
+            for row, name in enumerate(_STATE_ROWS, start=1):
+                if getattr(state, name) is not None:
+                    rows[row, number] = device.address_of(getattr(state, name))
+        leaf = columns[0].state.leaf
+        return Table(rows, [column.state.leaf.size for column in columns], leaf.real_dtype, leaf.device)
+
+    def _parameter(self, leaf):
+        """Where the numbers of a parameter are in the order of the state, during a launch."""
+        return address(leaf.memory) if leaf.is_contiguous else device.address_of(self._buffer(leaf, "parameter"))
+
+    def _update(self, parts, order, options, dialect):
+        for part in parts:
+            part.send()
+        factors = self._clip(parts, options.global_clipnorm, dialect)
+        for part, place in zip(parts, factors or [0] * len(parts), strict=True):
+            flags = part.has("largest_moment"), part.has("average"), part.has("accumulated"), factors is not None
+            self._with_parameters(part, kernels.update(order, part.table.dtype, *flags), place)
+
+    def _with_parameters(self, part, kernel, extra=0):
+        """Launch a kernel that changes parameters; those with gaps are copied to arrays without, and back."""
+        with device.on(part.table.device):
+            strided = [column.state.leaf for column in part.columns if column.gradient]
+            strided = [leaf for leaf in strided if not leaf.is_contiguous]
+            for leaf in strided:
+                copy_strided(leaf, leaf.memory, self._buffer(leaf, "parameter"), part.stream, is_back=False)
+            part.table.launch(kernel, part.stream, extra)
+            for leaf in strided:
+                copy_strided(leaf, leaf.memory, self._buffer(leaf, "parameter"), part.stream, is_back=True)
+
+    def _clip(self, parts, global_clipnorm, dialect):
+        """Where the factors are by which the gradients of each part are clipped; None if none are."""
+        columns = [column for part in parts for column in part.columns]
+        if global_clipnorm is None and all(column.clipnorm is None for column in columns):
+            return None
+        places, by_device = {}, grouped(parts, lambda part: part.table.device)
+        for group in by_device:
+            with device.on(group[0].table.device):
+                found = _norms(group)
+                if len(by_device) == 1 or global_clipnorm is None:
+                    factors = _factors(group, found, math.inf if global_clipnorm is None else global_clipnorm)
+                    places |= _places(group, factors)
+                else:
+                    places |= {id(part): found for part in group}
+        if len(by_device) > 1 and global_clipnorm is not None:
+            places = _factors_by_host(by_device, places, global_clipnorm, dialect)
+        self._buffers["clipping"] = places
+        return [places[id(part)][0] for part in parts]
+
+
+def _norms(parts):
+    """The norms of the gradients of parts on one device, one after the other."""
+    count = sum(part.table.columns for part in parts)
+    found = device.empty("norms of gradients", count, np.float64, parts[0].table.device)
+    place = device.address_of(found)
+    for part in parts:
+        part.table.launch_norms(kernels.sum_of_squares(part.table.dtype, part.has("accumulated")), part.stream, place)
+        place += 8 * part.table.columns
+    return found
+
+
+def _factors(parts, found, global_limit):
+    """What `clip_factors` makes of the norms: arrays of float32 and of float64."""
+    limits = np.array([_limit(column) for part in parts for column in part.columns])
+    number, stream = parts[0].table.device, parts[0].stream
+    sent = device.sent("limits of norms", limits, number)
+    singles = device.empty("factors of gradients", limits.size, np.float32, number)
+    doubles = device.empty("factors of gradients", limits.size, np.float64, number)
+    places = [device.address_of(array) for array in (found, sent)]
+    results = [device.address_of(array) for array in (singles, doubles)]
+    device.launch_blocks(kernels.clip_factors, 1, stream, *places, float(global_limit), *results, limits.size)
+    return singles, doubles, sent, found
+
+
+def _places(parts, factors):
+    """Where the factors of each part are, with what holds them."""
+    singles, doubles = (device.address_of(array) for array in factors[:2])
+    places, start = {}, 0
+    for part in parts:
+        size = part.table.dtype.itemsize
+        places[id(part)] = (singles if size == 4 else doubles) + size * start, factors
+        start += part.table.columns
+    return places
+
+
+def _factors_by_host(by_device, found, global_clipnorm, dialect):
+    """The factors of parts on several devices, which only the host sees together."""
+    norms, columns = {}, {}
+    for parts in by_device:
+        with device.on(parts[0].table.device):
+            norms[parts[0].table.device] = device.fetched(found[id(parts[0])])
+        columns[parts[0].table.device] = [column for part in parts for column in part.columns]
+    each = {
+        number: [dialect.clip_factor(norm, column.clipnorm) for norm, column in zip(norms[number], members, strict=False)]
+        for number, members in columns.items()
+    }
+    clipped = [norm * factor for number in each for norm, factor in zip(norms[number], each[number], strict=False)]
+    common = dialect.common_clip_factor(math.hypot(*clipped), global_clipnorm)
+    places = {}
+    for parts in by_device:
+        number = parts[0].table.device
+        doubles = np.array(each[number]) * common
+        factors = [device.sent("factors of gradients", doubles.astype(dtype), number) for dtype in ("f4", "f8")]
+        places |= _places(parts, factors)
+    return places
+
+
+def _limit(column):
+    return math.inf if column.clipnorm is None else column.clipnorm
+
+
+def _alike(columns):
+    """Columns whose arrays one launch can step."""
+
+    def kind(column):
+        state = column.state
+        has = [getattr(state, name) is not None for name in ("largest_moment", "average", "accumulated")]
+        return state.leaf.device, state.leaf.real_dtype, *has
+
+    return grouped(columns, kind)
+
+
+def _are_same(tabled, others):
+    return len(tabled) == len(others) and all(
+        state is other and has == had for (state, has), (other, had) in zip(tabled, others, strict=True)
+    )
+
+
+def _has_sums(state):
+    """Whether earlier micro-steps have summed gradients that are not 0; waits for the device to tell."""
+    return state.accumulated is not None and bool(state.leaf.to_host(state.accumulated).any())
+
+
+def _add_largest(arrays, gradients):
+    """Add the array that amsgrad needs to the states that have none; to all of them, or to none."""
+    added = [
+        (state, state.leaf.zeros())
+        for (state, hyper, _), gradient in zip(arrays, gradients, strict=True)
+        if hyper.amsgrad and state.largest_moment is None and gradient is not None
+    ]
+    for state, zeros in added:
+        state.largest_moment = zeros
+
+
+def arrays_like(leaf: GpuLeaf):
+    """An array of zeros in the shape of a parameter."""
+    return leaf.zeros()
