@@ -18,6 +18,8 @@ class Backend(NamedTuple):
         As `gradients.gradient_of`.
     not_finite, update_arrays, accumulate_arrays, move_averages : callable
         As in `update`.
+    renew, catch_up : callable
+        For steps that can be recorded, as in `gpu.update.GpuSteps`; None where there are no such.
     """
 
     gradient_of: Callable
@@ -25,6 +27,8 @@ class Backend(NamedTuple):
     update_arrays: Callable
     accumulate_arrays: Callable
     move_averages: Callable
+    renew: Callable | None = None
+    catch_up: Callable | None = None
 
 
 CPU = Backend(
@@ -36,7 +40,10 @@ def leaf_of(name: str, array, path: str) -> Leaf:
     """The checked leaf of a NumPy array, or of one on a GPU."""
     if isinstance(array, np.ndarray) or not _tells_of_gpus(array):
         return numpy_leaf(name, array, path)
-    # Not before it is needed, for it loads CUDA.
+    # Not before they are needed, for they load CUDA; and the kernels not before what they need is there.
+    from nadam_numba.gpu import requirements
+
+    requirements.require()
     from nadam_numba.gpu.arrays import gpu_leaf
 
     return gpu_leaf(name, array, path)
@@ -58,7 +65,13 @@ def backend_of(leaves: list[Leaf]) -> Backend:
 
     steps = GpuSteps()
     return Backend(
-        gradient_of, steps.not_finite, steps.update_arrays, steps.accumulate_arrays, steps.move_averages
+        gradient_of,
+        steps.not_finite,
+        steps.update_arrays,
+        steps.accumulate_arrays,
+        steps.move_averages,
+        steps.renew,
+        steps.catch_up,
     )
 
 

@@ -1,4 +1,7 @@
-"""NAdam inside the user's own ``@njit`` code: a state and a step, with the bits of `nadam_numba.NAdam`."""
+"""NAdam inside the user's own ``@njit`` code: a state and a step, with the bits of `nadam_numba.NAdam`.
+
+`cuda_nadam_weights` and `cuda_nadam_update` are for the user's own CUDA kernels.
+"""
 
 from typing import NamedTuple
 
@@ -149,3 +152,17 @@ def _nadam_step(x, gradient, state):
 
 nadam_init = jit.kernel(_nadam_init, makes_arrays=True)
 nadam_step = jit.kernel(_nadam_step, rule, cpu)
+
+_FOR_CUDA = ("cuda_nadam_update", "cuda_nadam_weights")
+
+
+def __getattr__(name):
+    """The functions for CUDA kernels, which are imported when they are first asked for."""
+    if name not in _FOR_CUDA:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nadam_numba.gpu import requirements
+
+    requirements.require_compiler()
+    from nadam_numba.gpu import embedded
+
+    return getattr(embedded, name)

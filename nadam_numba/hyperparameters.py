@@ -223,6 +223,8 @@ class Options:
         What to do about gradients that are not finite.
     lazy_sparse : bool
         Whether a row-sparse gradient updates the rows it touches only.
+    capturable : bool
+        Whether steps are counted on the GPU, so that they can be recorded and replayed.
     """
 
     global_clipnorm: float | None = None
@@ -233,14 +235,24 @@ class Options:
     gradient_accumulation_steps: int | None = None
     nonfinite: str = "propagate"
     lazy_sparse: bool = False
+    capturable: bool = False
 
     def __post_init__(self):
         _check_fields(self, _OPTION_CHECKS)
+        if self.capturable:
+            self._check_capturable()
         if self.lazy_sparse and self.gradient_accumulation_steps is not None:
             raise ValueError(
                 f"lazy_sparse=True, gradient_accumulation_steps={self.gradient_accumulation_steps}: only one may "
                 "be set, as sums of gradients are dense"
             )
+
+
+    def _check_capturable(self):
+        neutral = {"use_ema": False, "gradient_accumulation_steps": None, "nonfinite": "propagate", "lazy_sparse": False}
+        for name, value in neutral.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name}={getattr(self, name)!r}: with capturable=True it must be {value!r}")
 
 
 _HYPERPARAMETER_CHECKS = {
@@ -267,4 +279,5 @@ _OPTION_CHECKS = {
     "gradient_accumulation_steps": partial(integer_from, 2),
     "nonfinite": partial(one_of, ("propagate", "raise", "skip")),
     "lazy_sparse": true_or_false,
+    "capturable": true_or_false,
 }

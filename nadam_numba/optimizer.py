@@ -151,6 +151,10 @@ class NAdam:
         Whether a row-sparse gradient updates the rows it touches only, and their state, in time proportional to their
         number. By default the other rows have gradient 0, so that the result is that of a dense gradient. It does not
         go with `gradient_accumulation_steps`, whose sums are dense.
+    capturable : bool, optional
+        For arrays on GPUs: count steps there, so that `step` can be recorded in a CUDA graph after it has been called
+        once with the same arrays; see docs/gpu.md. It goes neither with schedules, moving averages, accumulation or
+        row-sparse gradients nor with gradients that are None.
 
     Raises
     ------
@@ -249,6 +253,7 @@ class NAdam:
         nonfinite: str = "propagate",
         epsilon_root: float = 0.0,
         lazy_sparse: bool = False,
+        capturable: bool = False,
     ):
         hyperparameters = Hyperparameters(
             learning_rate,
@@ -274,6 +279,7 @@ class NAdam:
             gradient_accumulation_steps=gradient_accumulation_steps,
             nonfinite=nonfinite,
             lazy_sparse=lazy_sparse,
+            capturable=capturable,
         )
         self._start(params, hyperparameters, options, NATIVE, "params")
 
@@ -316,6 +322,7 @@ class NAdam:
     @property
     def iterations(self) -> int:
         """Number of updates made."""
+        self._catch_up()
         return self._iterations
 
     @property
@@ -511,6 +518,7 @@ class NAdam:
             of `nadam_numba.schedules` is a dict of its name and arguments; any other function is None, for code is not
             state.
         """
+        self._catch_up()
         return {
             "iterations": self._iterations,
             "micro_steps": self._micro_steps,
@@ -555,6 +563,7 @@ class NAdam:
                 overrides["learning_rate"] = taken_over(overrides["learning_rate"], group["learning_rate"])
             group.overrides = overrides
             group.states = states
+        self._backend = backends.backend_of([state.leaf for state in self._present_states])
         rate = taken_over(hyperparameters.learning_rate, self.learning_rate)
         self._set_hyperparameters(dataclasses.replace(hyperparameters, learning_rate=rate))
 
@@ -640,7 +649,7 @@ class NAdam:
             f"{name}={value!r}" for name, value in settings.items() if name in _ALWAYS_TOLD or value != _DEFAULTS[name]
         )
         groups = f" in {len(self._groups)} groups" if self._has_groups else ""
-        return f"NAdam({len(self.states)} arrays{groups}, {told}, iterations={self._iterations})"
+        return f"NAdam({len(self.states)} arrays{groups}, {told}, iterations={self.iterations})"
 
     def __copy__(self):
         """An optimizer of the same arrays that goes on by itself."""
@@ -650,6 +659,7 @@ class NAdam:
 
     def __getstate__(self):
         """What is copied and pickled: all but the hooks, which are often not to be pickled."""
+        self._catch_up()
         others = ("__weakref__", "_backend", "_pre_hooks", "_post_hooks", "_spans", "_plan", "_unusual_steps")
         names = [name for name in NAdam.__slots__ if name not in others]
         return {name: getattr(self, name) for name in names} | getattr(self, "__dict__", {})
@@ -659,7 +669,7 @@ class NAdam:
         for name, value in state.items():
             setattr(self, name, value)
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
-        all_leaves = [state.leaf for state in self.states]
+        all_leaves = [state.leaf for state in self._present_states]
         self._spans = memory_spans(all_leaves)
         self._backend = backends.backend_of(all_leaves)
         self._plan = None
@@ -668,6 +678,12 @@ class NAdam:
     @property
     def states(self) -> list[LeafState]:
         """What is remembered of each array, in order."""
+        self._catch_up()
+        return self._present_states
+
+    @property
+    def _present_states(self):
+        """The same; of steps that are recorded and replayed, with as many as Python has made."""
         self._drop_plan()  # who asks may change it
         return [state for group in self._groups for state in group.states]
 
@@ -685,7 +701,10 @@ class NAdam:
         known = [state.leaf for state in self.states]
         all_leaves = known + [leaf for group in groups for leaf in leaves(group.tree)]
         check_overlaps(all_leaves)
-        self._backend = backends.backend_of(all_leaves)
+        backend = backends.backend_of(all_leaves)
+        if self._options.capturable and backend is backends.CPU:
+            raise ValueError("capturable=True: it is for arrays on GPUs, and these are in NumPy's memory")
+        self._backend = backend
         for group in groups:
             group.states = [LeafState.fresh(leaf, self._options) for leaf in leaves(group.tree)]
         self._groups += groups
@@ -703,10 +722,17 @@ class NAdam:
         self._hyperparameters = hyperparameters
         for group in self._groups:
             group.set_defaults(hyperparameters)
+        if self._options.capturable:
+            self._backend.renew(self._arrays([0.0] * len(self._groups)), self._options)
+
+    def _catch_up(self):
+        """Take note of recorded steps that have been replayed."""
+        if self._options.capturable and self._groups:
+            self._iterations += self._backend.catch_up()
 
     def checked_gradients(self, grads: ArrayTree) -> list:
         """The gradient of each array, checked: None, its elements, or rows."""
-        for state in self.states:
+        for state in self._present_states:
             state.leaf.check()
         tree = [group.tree for group in self._groups] if self._has_groups else self._groups[0].tree
         return matching("grads", grads, tree, partial(self._backend.gradient_of, spans=self._spans))
@@ -773,7 +799,7 @@ class NAdam:
         """Whether the step is made; FloatingPointError if a gradient is not finite and that is to be told."""
         if self._options.nonfinite == "propagate":
             return True
-        state = self._backend.not_finite(self.states, gradients)
+        state = self._backend.not_finite(self._present_states, gradients)
         if state is not None and self._options.nonfinite == "raise":
             raise FloatingPointError(f"the gradient of {state.leaf.name} has elements that are not finite")
         return state is None
@@ -807,17 +833,21 @@ class NAdam:
         options = self._options
         is_update = self._completes_update
         averaging = self._averaging()
-        arrays = [
-            (state, group.hyperparameters, learning_rate)
-            for group, learning_rate in zip(self._groups, learning_rates, strict=True)
-            for state in group.states
-        ]
+        arrays = self._arrays(learning_rates)
         if is_update:
             moved = self._backend.update_arrays(arrays, gradients, self._dialect, options, averaging)
         else:
             moved = set()
             self._backend.accumulate_arrays(arrays, gradients, options)
         if options.use_ema:
-            self._backend.move_averages([state for state in self.states if state not in moved], averaging)
+            self._backend.move_averages([state for state in self._present_states if state not in moved], averaging)
         self._micro_steps = 0 if is_update else self._micro_steps + 1
         self._iterations += is_update
+
+    def _arrays(self, learning_rates):
+        """The states of all arrays with their hyperparameters, and the learning rates of their groups."""
+        return [
+            (state, group.hyperparameters, learning_rate)
+            for group, learning_rate in zip(self._groups, learning_rates, strict=True)
+            for state in group.states
+        ]

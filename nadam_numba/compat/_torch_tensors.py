@@ -75,11 +75,13 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
             )
         super().__init__(*args, **kwargs)
         self._views = {}
+        self._gpu_tables = {}
 
     def __setstate__(self, state):
         """As torch.optim.NAdam; called after each load, too."""
         super().__setstate__(state)
         self._views = {}
+        self._gpu_tables = {}
 
     def step(self, closure: Callable | None = None):
         """Update all parameters that have a gradient, in place, once.
@@ -113,7 +115,7 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
         super().load_state_dict(as_tensors(state_dict))
 
     def _update(self):
-        kernel_rows, torch_rows = [], []
+        kernel_rows, gpu_rows, torch_rows = [], [], []
         known_views, self._views = self._views, {}
         for group in self.param_groups:
             columns = [], [], [], [], [], []
@@ -121,6 +123,9 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
             scalars = _scalars(group)
             rest = []
             for row in zip(*columns, strict=True):
+                if scalars is not None and _suits_gpus(*row):
+                    gpu_rows.append((scalars, row))
+                    continue
                 views = None if scalars is None else self._views_for_kernel(known_views, *row)
                 if views is None:
                     rest.append(row)
@@ -129,6 +134,7 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
             if rest:
                 torch_rows.append((group, has_complex, rest))
         _step_by_kernel(kernel_rows)
+        _step_on_gpus(gpu_rows, self._gpu_tables)
         for group, has_complex, rest in torch_rows:
             _step_by_torch(group, has_complex, rest)
 
@@ -200,6 +206,32 @@ def _scalars(group):
     return scalars
 
 
+def _is_on_gpu(tensor):
+    return tensor.is_cuda and torch.version.cuda is not None
+
+
+def _suits_gpus(p, grad, exp_avg, exp_avg_sq, mu_product, step):
+    """Whether the kernel for GPUs can take a tensor; not if Numba cannot launch it here."""
+    if not (_is_on_gpu(p) and p.dtype in _TYPE_STRINGS and mu_product.dtype in _DIALECTS):
+        return False
+    tensors = p, grad, exp_avg, exp_avg_sq
+    if not all(_is_nothing_but_numbers(tensor) and _is_dense(tensor) for tensor in tensors):
+        return False
+    are_alike = all(
+        tensor.dtype is p.dtype and tensor.shape == p.shape and tensor.device == p.device for tensor in tensors
+    )
+    has_same_order = exp_avg.stride() == exp_avg_sq.stride() == p.stride()
+    return are_alike and has_same_order and mu_product.is_cpu and step.is_cpu and _numba_has_gpus()
+
+
+@functools.cache
+def _numba_has_gpus():
+    """Whether Numba can launch kernels; loads CUDA, once there is a tensor on a GPU."""
+    from nadam_numba.gpu import requirements
+
+    return requirements.missing() is None
+
+
 def _place(tensor):
     """Where and how the numbers of a tensor lie in memory; None if they do not simply fill a stretch of it."""
     if not (_is_plain(tensor) and _is_dense(tensor)):
@@ -213,10 +245,13 @@ def _are_alike(places):
 
 
 def _is_plain(tensor):
-    """Whether a tensor is nothing but numbers in memory."""
+    """Whether a tensor is nothing but numbers in the memory of the CPU."""
+    return tensor.is_cpu and _is_nothing_but_numbers(tensor)
+
+
+def _is_nothing_but_numbers(tensor):
     return (
         type(tensor) in _TYPES
-        and tensor.is_cpu
         and tensor.layout is torch.strided
         and not (tensor.is_conj() or tensor.is_neg() or tensor.is_inference() or tensor._is_zerotensor())
     )
@@ -259,20 +294,43 @@ def _span(tensor):
 
 def _gradient(grad, p, spans):
     """A gradient in the order of its parameter, safe from the step, and its numbers, which do not keep its memory."""
+    grad = _safe_gradient(grad, p, spans)
+    return grad, _flat(grad)
+
+
+def _safe_gradient(grad, p, spans):
     if grad.stride() != p.stride():
         grad = torch.empty_like(p, requires_grad=False).copy_(grad.detach())
     elif overlaps(_span(grad), spans):
         grad = grad.clone()
-    return grad, _flat(grad)
+    return grad
+
+
+def _step_on_gpus(rows, tables):
+    if rows:
+        # Not before it is needed, for it loads CUDA.
+        from nadam_numba.compat import _torch_gpus
+
+        spans = ordered_spans(_span(row[0]) for _, row in rows)
+        gradients = [_safe_gradient(row[1], row[0], spans) for _, row in rows]
+        numbers = [_count(scalars, mu_product, step) for scalars, (*_, mu_product, step) in rows]
+        _torch_gpus.step([row[:4] for _, row in rows], gradients, numbers, tables)
+        increment_version([tensor for _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])
+
+
+def _count(scalars, mu_product, step):
+    """The scalars of the next step of a tensor, which counts from now on as made."""
+    step.fill_(step.item() + 1.0)
+    product, numbers = scalars(mu_product.dtype, step.item(), mu_product.item())
+    mu_product.fill_(product)
+    return numbers
 
 
 def _step_by_kernel(rows):
     spans = ordered_spans(_span(row[0]) for _, _, row in rows)
     gradients = [_gradient(row[1], row[0], spans) for _, _, row in rows]
     for (scalars, views, (*_, mu_product, step)), (_, gradient) in zip(rows, gradients, strict=True):
-        step.fill_(step.item() + 1.0)
-        product, numbers = scalars(mu_product.dtype, step.item(), mu_product.item())
-        mu_product.fill_(product)
+        numbers = _count(scalars, mu_product, step)
         cpu.update_for(gradient.size, TORCH.order)(*views, None, None, None, gradient, None, *numbers)
     # Autograd does not see what the kernel writes.
     increment_version([tensor for _, _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])

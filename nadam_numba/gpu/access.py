@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
+from numba import types
 
-SIMULATES = bool(config.ENABLE_CUDASIM)
+from nadam_numba.gpu.requirements import SIMULATES
 
 # Numbers that are moved at once, where addresses allow it.
 WIDTH = 4

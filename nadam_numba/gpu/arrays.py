@@ -153,7 +153,6 @@ class GpuRows(GpuGradient):
 
 def gpu_leaf(name: str, array, path: str) -> GpuLeaf:
     """The checked leaf of an array on a GPU."""
-    device.require()
     if type(array).__module__.partition(".")[0] in ("jax", "jaxlib"):
         raise TypeError(
             f"{name} is an array of JAX, which nobody may write to: parameters are updated in place; "

@@ -1,8 +1,7 @@
-"""GPUs as the host sees them: whether there is one, its memory, its streams, launches of kernels."""
+"""GPUs as the host sees them: their memory, their streams, launches of kernels."""
 
 import contextlib
 import functools
-import importlib.util
 import sys
 import types
 from typing import NamedTuple
@@ -11,55 +10,12 @@ import numpy as np
 from numba import cuda
 
 from nadam_numba.gpu import kernels
-from nadam_numba.gpu.access import SIMULATES
+from nadam_numba.gpu.requirements import SIMULATES
 
-_INSTALL = "pip install 'nadam_numba[cuda]', or 'nadam_numba[cuda12]' where the driver is older than CUDA 13"
 # Numba warns of launches with fewer blocks; those that have nothing to do end at once.
 _LEAST_BLOCKS = 1 if SIMULATES else 128
 # Of CUDA's errors.
 _OUT_OF_MEMORY = 2
-
-
-def missing() -> str | None:
-    """What this machine lacks for kernels to run on a GPU, and what helps; None if nothing."""
-    if SIMULATES:
-        return None
-    if importlib.util.find_spec("numba_cuda") is None:
-        return f"the package numba-cuda is not installed: {_INSTALL}"
-    if cuda.is_available():
-        return None
-    error = " ".join((cuda.cuda_error() or "").split())
-    if not error:
-        return f"numba-cuda finds no NVVM, the compiler of the CUDA toolkit: {_INSTALL}"
-    if "NO_DEVICE" in error:
-        return f"the NVIDIA driver finds no GPU: {error}"
-    return f"the NVIDIA driver is not usable: {error}"
-
-
-def require() -> None:
-    """Raise RuntimeError, with what is missing, where kernels cannot run."""
-    lacking = missing()
-    if lacking is not None:
-        raise RuntimeError(f"arrays on a GPU cannot be stepped, as {lacking}")
-
-
-def describe() -> str:
-    """The GPUs, for a report."""
-    lacking = missing()
-    if lacking is not None:
-        return lacking
-    if SIMULATES:
-        return "simulated by Numba, as NUMBA_ENABLE_CUDASIM is set"
-    devices = []
-    for manager in cuda.gpus:
-        name, capability = manager.name, manager.compute_capability
-        devices.append(f"{name.decode() if isinstance(name, bytes) else name} (sm_{capability[0]}{capability[1]})")
-    driver, runtime = cuda.cudadrv.driver.driver.get_version(), cuda.runtime.get_version()
-    return f"{', '.join(devices)}; driver for CUDA {_dotted(driver)}, toolkit {_dotted(runtime)}"
-
-
-def _dotted(version):
-    return ".".join(map(str, version))
 
 
 class Place(NamedTuple):

@@ -13,11 +13,12 @@ import numpy as np
 from numba import cuda, float64
 
 from nadam_numba import jit, rule
-from nadam_numba.gpu.access import ALIGNMENT, SIMULATES, WIDTH, access
+from nadam_numba.gpu.access import ALIGNMENT, WIDTH, access
+from nadam_numba.gpu.requirements import SIMULATES
 from nadam_numba.rule import ElementScalars
 
 # Threads of a block, of which the simulator makes one of Python's each; numbers that a block works on.
-THREADS = 8 if SIMULATES else 256
+THREADS = 4 if SIMULATES else 256
 CHUNK = 4096
 
 # Rows of the fixed part of a table, and of the other one.
@@ -36,15 +37,15 @@ def _device(function, **bound):
 
 _conditioned_gradient = _device(rule.conditioned_gradient)
 _moving_average = _device(rule.moving_average)
-_update_element = _device(rule.update_element, moving_average=_moving_average)
+update_element = _device(rule.update_element, moving_average=_moving_average)
 _nesterov_parts = _device(rule.nesterov_parts)
 _momentum_coefficient = _device(rule.momentum_coefficient)
 step_coefficients = _device(
     rule.step_coefficients, momentum_coefficient=_momentum_coefficient, nesterov_parts=_nesterov_parts
 )
-adam_coefficients = _device(rule.adam_coefficients)
+_adam_coefficients = _device(rule.adam_coefficients)
 # The orders of operations of `cpu.ORDERS` that arrays on a GPU can have.
-_ORDERS = {
+ORDERS = {
     "native": (_device(rule.move_native), _device(rule.descend_native)),
     "torch": (_device(rule.move_torch), _device(rule.descend_torch)),
 }
@@ -123,11 +124,11 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
     """
     load, load_constant, store, load_four, store_four = access(dtype)
     scalars_of, zero = _scalars_with(load_constant), dtype.type(0)
-    move, descend = _ORDERS[order]
+    move, descend = ORDERS[order]
 
     def element(parameter, first_moment, second_moment, largest, average, accumulated, gradient, scalars):
         gradient = _conditioned_gradient(gradient, accumulated, scalars)
-        return _update_element(
+        return update_element(
             move, descend, parameter, first_moment, second_moment, largest, average, gradient, None, scalars
         )
 
@@ -325,30 +326,34 @@ def mark_nonfinite(dtype: np.dtype):
     return kernel
 
 
-def _block_sum(value):
-    """The sum of the values of the threads of a block, for the first of them; in an order that is always the same."""
-    shared = cuda.shared.array(THREADS, float64)
+# Norms are sums of so many parts.
+PARTS = 3
+
+
+def _block_sums(first, second, third):
+    """The sums of three values of each thread of a block; in an order that is always the same."""
+    shared = cuda.shared.array((PARTS, THREADS), float64)
     thread = cuda.threadIdx.x
-    shared[thread] = value
+    shared[0, thread] = first
+    shared[1, thread] = second
+    shared[2, thread] = third
     cuda.syncthreads()
     reach = cuda.blockDim.x // 2
     while reach > 0:
         if thread < reach:
-            shared[thread] += shared[thread + reach]
+            for part in range(PARTS):
+                shared[part, thread] += shared[part, thread + reach]
         cuda.syncthreads()
         reach //= 2
-    total = shared[0]
-    cuda.syncthreads()
-    return total
+    return shared[0, 0], shared[1, 0], shared[2, 0]
 
 
-_block_sum = _device(_block_sum)
+_block_sums = _device(_block_sums)
 
-# Norms are sums of three parts, of squares that are taken in three units: in the first, those of ordinary numbers
-# neither overflow nor vanish, in the others those of the largest and the smallest numbers of float64 do not.
+# The parts are of squares that are taken in three units: in the first, those of ordinary numbers neither overflow nor
+# vanish, in the others those of the largest and the smallest numbers of float64 do not.
 _LARGE, _SMALL = 2.0**500, 2.0**-500
 _SHRINK, _GROW = 2.0**-600, 2.0**600
-PARTS = 3
 
 
 @functools.cache
@@ -382,7 +387,7 @@ def sum_of_squares(dtype: np.dtype, has_sums: bool):
                 else:
                     ordinary += value * value
                 i += cuda.blockDim.x
-        ordinary, large, small = _block_sum(ordinary), _block_sum(large), _block_sum(small)
+        ordinary, large, small = _block_sums(ordinary, large, small)
         if cuda.threadIdx.x == 0:
             _double_store(partial, block, ordinary)
             _double_store(partial, chunks + block, large)
@@ -419,7 +424,7 @@ def norms(fixed, partial, results, columns, chunks):
         large += _double_load(partial, chunks + i)
         small += _double_load(partial, 2 * chunks + i)
         i += cuda.blockDim.x
-    ordinary, large, small = _block_sum(ordinary), _block_sum(large), _block_sum(small)
+    ordinary, large, small = _block_sums(ordinary, large, small)
     if cuda.threadIdx.x == 0:
         _double_store(results, column, _combined(ordinary, large, small))
 
@@ -466,7 +471,8 @@ def clip_factors(found, limits, global_limit, singles, doubles, count):
                 part = _double_load_changing(doubles, i) / largest
                 total += part * part
                 i += cuda.blockDim.x
-        norm = largest * sqrt(_block_sum(total)) if 0.0 < largest < inf else largest
+        total, _, _ = _block_sums(total, 0.0, 0.0)
+        norm = largest * sqrt(total) if 0.0 < largest < inf else largest
         # A norm that is not finite spoils all gradients, rather than setting the finite ones to 0.
         common = _clip_factor(norm, global_limit) + (norm - norm)
     cuda.syncthreads()
@@ -562,5 +568,79 @@ def set_zero(dtype: np.dtype):
         i = int(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
         if i < count:
             store(address, i, zero)
+
+    return kernel
+
+
+# What `advance` computes the scalars of a step from, for each kind of arrays: numbers of float64.
+SETTINGS = (
+    "learning_rate",
+    "beta_1",
+    "beta_2",
+    "epsilon",
+    "momentum_decay",
+    "epsilon_root",
+    "coupled_decay",
+    "decoupled_decay",
+    "nesterov",
+    "gradient_scale",
+    "gradient_limit",
+    "gradient_factor",
+)
+
+
+@functools.cache
+def advance(dtype: np.dtype):
+    """The kernel that counts a step on the device and computes its scalars, so that a step needs nothing of the host.
+
+    ``kernel[1, THREADS, stream](settings, counts, scalars, kinds)``: addresses of SETTINGS of each kind; of the number
+    of steps and the product of the momentum coefficients, in float64; and of what `update` reads as scalars.
+    """
+    store, cast = access(dtype).store, dtype.type
+    size = len(SETTINGS)
+
+    @cuda.jit
+    def kernel(settings, counts, scalars, kinds):
+        kind = int(cuda.blockIdx.x) * cuda.blockDim.x + cuda.threadIdx.x
+        if kind >= kinds:
+            return
+        first, n = size * kind, SCALARS * kind
+        learning_rate = _double_load(settings, first)
+        beta_1 = _double_load(settings, first + 1)
+        beta_2 = _double_load(settings, first + 2)
+        step = _double_load_changing(counts, 2 * kind) + 1.0
+        product = _double_load_changing(counts, 2 * kind + 1)
+        if _double_load(settings, first + 8) != 0.0:
+            product, gradient_weight, momentum_weight, correction = step_coefficients(
+                step, product, beta_1, beta_2, _double_load(settings, first + 4)
+            )
+        else:
+            gradient_weight, momentum_weight, correction = _adam_coefficients(step, beta_1, beta_2)
+        decay = 1.0 - (1.0 - learning_rate * _double_load(settings, first + 7))
+        store(scalars, n, cast(learning_rate))
+        store(scalars, n + 1, cast(beta_1))
+        store(scalars, n + 2, cast(1.0 - beta_1))
+        store(scalars, n + 3, cast(beta_2))
+        store(scalars, n + 4, cast(1.0 - beta_2))
+        store(scalars, n + 5, cast(_double_load(settings, first + 3)))
+        store(scalars, n + 6, cast(gradient_weight))
+        store(scalars, n + 7, cast(momentum_weight))
+        store(scalars, n + 8, cast(correction))
+        store(scalars, n + 9, cast(1.0))
+        store(scalars, n + 10, cast(1.0))
+        store(scalars, n + 11, cast(1.0))
+        store(scalars, n + 12, cast(_double_load(settings, first + 5)))
+        store(scalars, n + 13, cast(_double_load(settings, first + 6)))
+        store(scalars, n + 14, cast(1.0 - decay))
+        store(scalars, n + 15, cast(0.0))
+        store(scalars, n + 16, cast(_double_load(settings, first + 9)))
+        store(scalars, n + 17, cast(1.0))
+        store(scalars, n + 18, cast(_double_load(settings, first + 10)))
+        store(scalars, n + 19, cast(_double_load(settings, first + 11)))
+        store(scalars, n + 20, cast(0.0))
+        store(scalars, n + 21, cast(1.0))
+        store(scalars, n + 22, cast(0.0))
+        _double_store(counts, 2 * kind, step)
+        _double_store(counts, 2 * kind + 1, product)
 
     return kernel

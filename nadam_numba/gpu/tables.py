@@ -28,13 +28,24 @@ class Table:
         firsts = np.cumsum(counts) - counts
         fixed = np.concatenate([rows.reshape(-1), firsts, counts, chunks.reshape(-1)]).astype(np.int64)
         self._fixed = device.sent("a table of addresses", fixed, number)
-        self._changing = None
+        self._changing = self._sent = self._partial = None
 
     def send(self, gradients: list[int], kinds: list[int], scalars: list[Scalars], stream) -> None:
         """Send what a step needs: addresses of the gradients, 0 for none; and which of the scalars they have."""
         numbers = np.array([_element_scalars(each) for each in scalars]).reshape(-1)
         with np.errstate(over="ignore"):  # beyond the range of float32 is infinite
             numbers = numbers.astype(self.dtype)
+        self._send(gradients, kinds, numbers, stream)
+
+    def send_once(self, gradients: list[int], kinds: list[int], count: int, stream) -> int:
+        """As `send`, with room for the scalars of so many kinds, whose address is returned; nothing is sent twice."""
+        if (gradients, kinds) != self._sent:
+            self._send(gradients, kinds, np.zeros(count * kernels.SCALARS, self.dtype), stream)
+            self._sent = gradients, kinds
+        return device.address_of(self._changing) + 8 * kernels.CHANGING_ROWS * self.columns
+
+    def _send(self, gradients, kinds, numbers, stream):
+        self._sent = None
         changing = np.zeros(kernels.CHANGING_ROWS * self.columns + -(-numbers.nbytes // 8), np.int64)
         changing[: self.columns] = gradients
         changing[self.columns : 2 * self.columns] = kinds
@@ -50,8 +61,9 @@ class Table:
 
     def launch_norms(self, kernel, stream, results: int) -> None:
         """Launch the kernel `sum_of_squares`, and `norms` on what it finds; `results` is where the norms go."""
-        partial = device.empty("sums of squares", kernels.PARTS * self.chunks, np.float64, self.device)
-        place = device.address_of(partial)
+        if self._partial is None:
+            self._partial = device.empty("sums of squares", kernels.PARTS * self.chunks, np.float64, self.device)
+        place = device.address_of(self._partial)
         self.launch(kernel, stream, place)
         fixed = device.address_of(self._fixed)
         device.launch_blocks(kernels.norms, self.columns, stream, fixed, place, results, self.columns, self.chunks)

@@ -7,7 +7,9 @@ import numpy as np
 
 from nadam_numba.dialects import Dialect
 from nadam_numba.gpu import device, kernels
-from nadam_numba.gpu.arrays import GpuGradient, GpuLeaf, GpuRows, address, copy_strided
+from nadam_numba.gpu.arrays import GpuGradient, GpuRows, address, copy_strided
+from nadam_numba.gpu.capture import Counter, check_captured
+from nadam_numba.gpu.clipping import Clipping
 from nadam_numba.gpu.rows import SortedRows, gathered, scatter, sort_rows, sum_rows
 from nadam_numba.gpu.tables import Table, grouped
 from nadam_numba.hyperparameters import Hyperparameters, Options
@@ -76,6 +78,7 @@ class GpuSteps:
         self._tables, self._tabled = [], []
         self._buffers = {}
         self._streams = {}
+        self._counters, self._counted, self._missed = [], None, 0
 
     def update_arrays(
         self,
@@ -87,6 +90,8 @@ class GpuSteps:
     ) -> set[LeafState]:
         """Step arrays, and their state, in place; return the states of those with a gradient."""
         states = [state for state, _, _ in arrays]
+        if options.capturable:
+            return self._update_captured(arrays, gradients, dialect, options)
         self._choose_streams(states, gradients)
         _add_largest(arrays, gradients)
         columns, touched, counted, known = [], [], [], {}
@@ -109,7 +114,9 @@ class GpuSteps:
                 column.scalars, column.clipnorm = scalars, hyper.clipnorm
                 column.gradient = self._flat(state.leaf, gradient)
         parts = self._parts(columns) + self._new_parts([each.column for each in touched])
-        self._update(parts, dialect.order, options, dialect)
+        for part in parts:
+            part.send()
+        self._launch_update(parts, options, dialect)
         for each in touched:
             self._put_back(each)
         for state, mu_product in counted:
@@ -254,13 +261,50 @@ class GpuSteps:
         """Where the numbers of a parameter are in the order of the state, during a launch."""
         return address(leaf.memory) if leaf.is_contiguous else device.address_of(self._buffer(leaf, "parameter"))
 
-    def _update(self, parts, order, options, dialect):
-        for part in parts:
-            part.send()
+    def _update_captured(self, arrays, gradients, dialect, options):
+        """Make a step that needs nothing of the host, once the same one has been made before."""
+        states, hypers = [state for state, _, _ in arrays], [hyper for _, hyper, _ in arrays]
+        check_captured(states, hypers, gradients)
+        self._choose_streams(states, gradients)
+        _add_largest(arrays, gradients)
+        columns = [
+            _Column(state, NO_UPDATE, address(gradient.memory), hyper.clipnorm)
+            for state, hyper, gradient in zip(states, hypers, gradients, strict=True)
+        ]
+        parts = self._parts(columns)
+        numbers = {id(state): (id(hyper), state.is_decayed) for state, hyper, _ in arrays}
+        kinds = [_kinds(part, numbers) for part in parts]
+        if self._counted is not self._tables or kinds != [counter.kinds for counter in self._counters]:
+            self._missed += self._caught_up()
+            self._counters = [_counter(*pair) for pair in zip(parts, kinds, strict=True)]
+            self._counted = self._tables
+        self.renew(arrays, options)
+        for part, counter in zip(parts, self._counters, strict=True):
+            counter.launch(part.table, [column.gradient for column in part.columns], part.stream)
+        self._launch_update(parts, options, dialect)
+        for state in states:
+            state.iterations += 1  # as far as the host knows
+        return set(states)
+
+    def renew(self, arrays: list[tuple[LeafState, Hyperparameters, float]], options: Options) -> None:
+        """Let replays of a recorded step know hyperparameters that have been set since."""
+        hypers = {id(state): hyper for state, hyper, _ in arrays}
+        for counter, table in zip(self._counters, self._tables, strict=True):
+            counter.renew(hypers, options, self._stream(table.device))
+
+    def catch_up(self) -> int:
+        """Let the states know how many steps there were; return how many the host has not known of."""
+        missed, self._missed = self._missed + self._caught_up(), 0
+        return missed
+
+    def _caught_up(self):
+        return max([counter.catch_up() for counter in self._counters], default=0)
+
+    def _launch_update(self, parts, options, dialect):
         factors = self._clip(parts, options.global_clipnorm, dialect)
         for part, place in zip(parts, factors or [0] * len(parts), strict=True):
             flags = part.has("largest_moment"), part.has("average"), part.has("accumulated"), factors is not None
-            self._with_parameters(part, kernels.update(order, part.table.dtype, *flags), place)
+            self._with_parameters(part, kernels.update(dialect.order, part.table.dtype, *flags), place)
 
     def _with_parameters(self, part, kernel, extra=0):
         """Launch a kernel that changes parameters; those with gaps are copied to arrays without, and back."""
@@ -278,80 +322,59 @@ class GpuSteps:
         columns = [column for part in parts for column in part.columns]
         if global_clipnorm is None and all(column.clipnorm is None for column in columns):
             return None
-        places, by_device = {}, grouped(parts, lambda part: part.table.device)
+        by_device = grouped(parts, lambda part: part.table.device)
+        if len(by_device) > 1 and global_clipnorm is not None:
+            return self._clip_by_host(by_device, parts, global_clipnorm, dialect)
+        places = {}
         for group in by_device:
             with device.on(group[0].table.device):
-                found = _norms(group)
-                if len(by_device) == 1 or global_clipnorm is None:
-                    factors = _factors(group, found, math.inf if global_clipnorm is None else global_clipnorm)
-                    places |= _places(group, factors)
-                else:
-                    places |= {id(part): found for part in group}
-        if len(by_device) > 1 and global_clipnorm is not None:
-            places = _factors_by_host(by_device, places, global_clipnorm, dialect)
-        self._buffers["clipping"] = places
-        return [places[id(part)][0] for part in parts]
+                clipping = self._clipping(group)
+                clipping.launch(group, math.inf if global_clipnorm is None else global_clipnorm)
+                places |= clipping.places(group)
+        return [places[id(part)] for part in parts]
 
+    def _clip_by_host(self, by_device, parts, global_clipnorm, dialect):
+        """As `_clip` for parts on several devices, whose norms only the host sees together."""
+        factors = {}
+        for group in by_device:
+            with device.on(group[0].table.device):
+                clipping = self._clipping(group)
+                clipping.launch_norms(group)
+                norms = device.fetched(clipping.found)
+                columns = [column for part in group for column in part.columns]
+                factors[group[0].table.device] = [
+                    (norm, dialect.clip_factor(norm, column.clipnorm))
+                    for norm, column in zip(norms, columns, strict=False)
+                ]
+        norm = math.hypot(*(norm * factor for pairs in factors.values() for norm, factor in pairs))
+        common = dialect.common_clip_factor(norm, global_clipnorm)
+        places = {}
+        for group in by_device:
+            number = group[0].table.device
+            clipping = self._clipping(group)
+            clipping.take([factor * common for _, factor in factors[number]])
+            places |= clipping.places(group)
+        return [places[id(part)] for part in parts]
 
-def _norms(parts):
-    """The norms of the gradients of parts on one device, one after the other."""
-    count = sum(part.table.columns for part in parts)
-    found = device.empty("norms of gradients", count, np.float64, parts[0].table.device)
-    place = device.address_of(found)
-    for part in parts:
-        part.table.launch_norms(kernels.sum_of_squares(part.table.dtype, part.has("accumulated")), part.stream, place)
-        place += 8 * part.table.columns
-    return found
-
-
-def _factors(parts, found, global_limit):
-    """What `clip_factors` makes of the norms: arrays of float32 and of float64."""
-    limits = np.array([_limit(column) for part in parts for column in part.columns])
-    number, stream = parts[0].table.device, parts[0].stream
-    sent = device.sent("limits of norms", limits, number)
-    singles = device.empty("factors of gradients", limits.size, np.float32, number)
-    doubles = device.empty("factors of gradients", limits.size, np.float64, number)
-    places = [device.address_of(array) for array in (found, sent)]
-    results = [device.address_of(array) for array in (singles, doubles)]
-    device.launch_blocks(kernels.clip_factors, 1, stream, *places, float(global_limit), *results, limits.size)
-    return singles, doubles, sent, found
-
-
-def _places(parts, factors):
-    """Where the factors of each part are, with what holds them."""
-    singles, doubles = (device.address_of(array) for array in factors[:2])
-    places, start = {}, 0
-    for part in parts:
-        size = part.table.dtype.itemsize
-        places[id(part)] = (singles if size == 4 else doubles) + size * start, factors
-        start += part.table.columns
-    return places
-
-
-def _factors_by_host(by_device, found, global_clipnorm, dialect):
-    """The factors of parts on several devices, which only the host sees together."""
-    norms, columns = {}, {}
-    for parts in by_device:
-        with device.on(parts[0].table.device):
-            norms[parts[0].table.device] = device.fetched(found[id(parts[0])])
-        columns[parts[0].table.device] = [column for part in parts for column in part.columns]
-    each = {
-        number: [dialect.clip_factor(norm, column.clipnorm) for norm, column in zip(norms[number], members, strict=False)]
-        for number, members in columns.items()
-    }
-    clipped = [norm * factor for number in each for norm, factor in zip(norms[number], each[number], strict=False)]
-    common = dialect.common_clip_factor(math.hypot(*clipped), global_clipnorm)
-    places = {}
-    for parts in by_device:
+    def _clipping(self, parts):
+        """What is needed to clip the gradients of parts on one device; made anew when the limits change."""
+        limits = [column.clipnorm for part in parts for column in part.columns]
         number = parts[0].table.device
-        doubles = np.array(each[number]) * common
-        factors = [device.sent("factors of gradients", doubles.astype(dtype), number) for dtype in ("f4", "f8")]
-        places |= _places(parts, factors)
-    return places
+        known = self._buffers.get(("clipping", number))
+        if known is None or known.limits != limits:
+            known = self._buffers["clipping", number] = Clipping(limits, number)
+        return known
 
 
-def _limit(column):
-    return math.inf if column.clipnorm is None else column.clipnorm
+def _kinds(part, numbers):
+    """For each array of a part, which ones have the same counts and numbers."""
+    known = {}
+    keys = [(c.state.iterations, c.state.mu_product, *numbers[id(c.state)]) for c in part.columns]
+    return [known.setdefault(key, len(known)) for key in keys]
+
+
+def _counter(part, kinds):
+    return Counter([column.state for column in part.columns], kinds, part.table.dtype, part.table.device)
 
 
 def _alike(columns):
@@ -385,8 +408,3 @@ def _add_largest(arrays, gradients):
     ]
     for state, zeros in added:
         state.largest_moment = zeros
-
-
-def arrays_like(leaf: GpuLeaf):
-    """An array of zeros in the shape of a parameter."""
-    return leaf.zeros()
