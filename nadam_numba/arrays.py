@@ -140,10 +140,11 @@ def leaves(tree):
 
 
 def arrays_like(tree):
-    """A tree of arrays of zeros like those of a parameter tree; all of one dtype are views of one buffer."""
+    """A tree of arrays of zeros like those of a parameter tree; all of one dtype in NumPy's memory share a buffer."""
     sizes = collections.Counter()
     for leaf in leaves(tree):
-        sizes[leaf.real_dtype] += leaf.size
+        if type(leaf) is Leaf:
+            sizes[leaf.real_dtype] += leaf.size
     return _views_like(tree, {dtype: np.zeros(size, dtype) for dtype, size in sizes.items()}, collections.Counter())
 
 
@@ -154,6 +155,8 @@ def _views_like(tree, buffers, used):
         return [_views_like(subtree, buffers, used) for subtree in tree]
     if tree is None:
         return None
+    if type(tree) is not Leaf:
+        return tree.array_of_zeros()
     start = used[tree.real_dtype]
     used[tree.real_dtype] += tree.size
     return tree.unflatten(buffers[tree.real_dtype][start : start + tree.size])

@@ -55,6 +55,10 @@ class GpuLeaf(Leaf):
         """A flat array of zeros for its state."""
         return device.zeros(f"the state of {self.name}", self.size, self.real_dtype, self.device)
 
+    def array_of_zeros(self):
+        """An array of zeros of Numba's, like the parameter."""
+        return self.zeros()[: self.size].view(self.dtype).reshape(*self.shape, order=self.order)
+
     def empty(self):
         """A flat array of any numbers."""
         return device.empty(f"a copy of {self.name}", self.size, self.real_dtype, self.device)

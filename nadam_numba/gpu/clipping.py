@@ -41,7 +41,7 @@ class Clipping:
         found, limits, singles, doubles = map(device.address_of, arrays)
         count = len(self.limits)
         arguments = found, limits, float(global_limit), singles, doubles, count
-        device.launch_blocks(kernels.clip_factors, 1, parts[0].stream, *arguments)
+        device.launch_blocks(kernels.clip_factors, 1, parts[0].stream, *arguments, shared=kernels.SHARED_BYTES)
 
     def take(self, factors: list[float]) -> None:
         """Take factors from the host."""

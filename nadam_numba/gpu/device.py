@@ -159,7 +159,7 @@ def launch(kernel, threads: int, on_stream, *arguments) -> None:
     launch_blocks(kernel, -(-threads // kernels.THREADS), on_stream, *arguments)
 
 
-def launch_blocks(kernel, blocks: int, on_stream, *arguments) -> None:
-    """Launch a kernel with so many blocks, or a few more."""
+def launch_blocks(kernel, blocks: int, on_stream, *arguments, shared: int = 0) -> None:
+    """Launch a kernel with so many blocks, or a few more, each with so many bytes of shared memory."""
     if blocks:
-        kernel[max(blocks, _LEAST_BLOCKS), kernels.THREADS, on_stream](*arguments)
+        kernel[max(blocks, _LEAST_BLOCKS), kernels.THREADS, on_stream, shared](*arguments)

@@ -326,26 +326,28 @@ def mark_nonfinite(dtype: np.dtype):
     return kernel
 
 
-# Norms are sums of so many parts.
+# Norms are sums of so many parts, for which a block needs this many bytes of shared memory.
 PARTS = 3
+SHARED_BYTES = 8 * PARTS * THREADS
 
 
 def _block_sums(first, second, third):
     """The sums of three values of each thread of a block; in an order that is always the same."""
-    shared = cuda.shared.array((PARTS, THREADS), float64)
+    # As many bytes as the launch says: threads of the simulator may each make an array of fixed size of their own.
+    shared = cuda.shared.array(0, float64)
     thread = cuda.threadIdx.x
-    shared[0, thread] = first
-    shared[1, thread] = second
-    shared[2, thread] = third
+    shared[thread] = first
+    shared[THREADS + thread] = second
+    shared[2 * THREADS + thread] = third
     cuda.syncthreads()
-    reach = cuda.blockDim.x // 2
+    reach = THREADS // 2
     while reach > 0:
         if thread < reach:
             for part in range(PARTS):
-                shared[part, thread] += shared[part, thread + reach]
+                shared[part * THREADS + thread] += shared[part * THREADS + thread + reach]
         cuda.syncthreads()
         reach //= 2
-    return shared[0, 0], shared[1, 0], shared[2, 0]
+    return shared[0], shared[THREADS], shared[2 * THREADS]
 
 
 _block_sums = _device(_block_sums)
@@ -360,7 +362,7 @@ _SHRINK, _GROW = 2.0**-600, 2.0**600
 def sum_of_squares(dtype: np.dtype, has_sums: bool):
     """The kernel that sums the squares of the gradients, scaled and clipped to values, of each chunk in float64.
 
-    ``kernel[blocks, THREADS, stream](fixed, changing, partial, columns, chunks)``; `partial` has PARTS rows of float64
+    ``kernel[blocks, THREADS, stream, SHARED_BYTES](fixed, changing, partial, columns, chunks)``; `partial` has PARTS rows of float64
     with a column for each chunk.
     """
     load, load_constant, _, _, _ = access(dtype)

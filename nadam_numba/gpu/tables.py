@@ -54,19 +54,19 @@ class Table:
             self._changing = device.empty("a table of addresses", changing.size, np.int64, self.device)
         self._changing.copy_to_device(changing, stream=stream)
 
-    def launch(self, kernel, stream, extra: int = 0) -> None:
+    def launch(self, kernel, stream, extra: int = 0, shared: int = 0) -> None:
         """Launch a kernel that takes a table, with a block for each chunk; `extra` is its third argument."""
         addresses = device.address_of(self._fixed), device.address_of(self._changing)
-        device.launch_blocks(kernel, self.chunks, stream, *addresses, extra, self.columns, self.chunks)
+        device.launch_blocks(kernel, self.chunks, stream, *addresses, extra, self.columns, self.chunks, shared=shared)
 
     def launch_norms(self, kernel, stream, results: int) -> None:
         """Launch the kernel `sum_of_squares`, and `norms` on what it finds; `results` is where the norms go."""
         if self._partial is None:
             self._partial = device.empty("sums of squares", kernels.PARTS * self.chunks, np.float64, self.device)
         place = device.address_of(self._partial)
-        self.launch(kernel, stream, place)
-        fixed = device.address_of(self._fixed)
-        device.launch_blocks(kernels.norms, self.columns, stream, fixed, place, results, self.columns, self.chunks)
+        self.launch(kernel, stream, place, kernels.SHARED_BYTES)
+        arguments = device.address_of(self._fixed), place, results, self.columns, self.chunks
+        device.launch_blocks(kernels.norms, self.columns, stream, *arguments, shared=kernels.SHARED_BYTES)
 
 
 def _chunks(sizes):
