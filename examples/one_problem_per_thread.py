@@ -1,6 +1,7 @@
 """Many small fits at once on a GPU: each thread fits the two parameters of its own curve by NAdam.
 
-Without a card, Numba's simulator runs the same kernel: ``NUMBA_ENABLE_CUDASIM=1 python examples/one_problem_per_thread.py 8``
+The arguments are how many fits, and how many steps. Without a card, Numba's simulator runs the same kernel, slowly:
+``NUMBA_ENABLE_CUDASIM=1 python examples/one_problem_per_thread.py 4 500``
 """
 
 import math

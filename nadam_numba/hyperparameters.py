@@ -247,9 +247,13 @@ class Options:
                 "be set, as sums of gradients are dense"
             )
 
-
     def _check_capturable(self):
-        neutral = {"use_ema": False, "gradient_accumulation_steps": None, "nonfinite": "propagate", "lazy_sparse": False}
+        neutral = {
+            "use_ema": False,
+            "gradient_accumulation_steps": None,
+            "nonfinite": "propagate",
+            "lazy_sparse": False,
+        }
         for name, value in neutral.items():
             if getattr(self, name) != value:
                 raise ValueError(f"{name}={getattr(self, name)!r}: with capturable=True it must be {value!r}")

@@ -15,7 +15,11 @@ MODULES = ["nadam_numba"] + [module.name for module in pkgutil.walk_packages(nad
 
 
 # Modules that are imported only together with another package.
-NEEDED = {"nadam_numba.compat._torch_tensors": "torch"}
+NEEDED = {
+    "nadam_numba.compat._torch_tensors": "torch",
+    "nadam_numba.compat._torch_gpus": "torch",
+    **{name: "numba_cuda" for name in MODULES if name.startswith("nadam_numba.gpu.")},
+}
 
 
 def test_import_is_light():

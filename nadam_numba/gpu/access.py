@@ -127,7 +127,9 @@ def _compiled(dtype):
 
         def generate(context, builder, signature, arguments):
             loaded = builder.load(pointer(builder, *arguments, vector), align=ALIGNMENT)
-            return context.make_tuple(builder, numbers, [builder.extract_element(loaded, lane(k)) for k in range(WIDTH)])
+            return context.make_tuple(
+                builder, numbers, [builder.extract_element(loaded, lane(k)) for k in range(WIDTH)]
+            )
 
         return numbers(types.int64, types.int64), generate
 

@@ -362,8 +362,8 @@ _SHRINK, _GROW = 2.0**-600, 2.0**600
 def sum_of_squares(dtype: np.dtype, has_sums: bool):
     """The kernel that sums the squares of the gradients, scaled and clipped to values, of each chunk in float64.
 
-    ``kernel[blocks, THREADS, stream, SHARED_BYTES](fixed, changing, partial, columns, chunks)``; `partial` has PARTS rows of float64
-    with a column for each chunk.
+    ``kernel[blocks, THREADS, stream, SHARED_BYTES](fixed, changing, partial, columns, chunks)``; `partial` has PARTS
+    rows of float64 with a column for each chunk.
     """
     load, load_constant, _, _, _ = access(dtype)
     scalars_of = _scalars_with(load_constant)

@@ -169,7 +169,7 @@ class GpuSteps:
             found += [column.state for column, mark in zip(part.columns, marked, strict=False) if mark]
         return next((state for state in states if state in found), None)
 
-    def _choose_streams(self, states, gradients):
+    def _choose_streams(self, states, gradients, waits=True):
         """Step on the streams on which gradients are written, after what has been done on others."""
         wanted = {}
         for state, gradient in zip(states, gradients, strict=True):
@@ -177,9 +177,11 @@ class GpuSteps:
                 wanted.setdefault(state.leaf.device, {})[gradient.stream] = True
         for number, handles in wanted.items():
             chosen, *others = [device.stream(number, handle) for handle in handles]
-            with device.on(number):
-                for other in others + [self._streams.get(number, chosen)]:
-                    device.wait_for(chosen, other)
+            # What is recorded on one stream can wait for nothing else: who records it has waited before.
+            if waits:
+                with device.on(number):
+                    for other in (*others, self._streams.get(number, chosen)):
+                        device.wait_for(chosen, other)
             self._streams[number] = chosen
 
     def _stream(self, number):
@@ -265,7 +267,7 @@ class GpuSteps:
         """Make a step that needs nothing of the host, once the same one has been made before."""
         states, hypers = [state for state, _, _ in arrays], [hyper for _, hyper, _ in arrays]
         check_captured(states, hypers, gradients)
-        self._choose_streams(states, gradients)
+        self._choose_streams(states, gradients, waits=False)
         _add_largest(arrays, gradients)
         columns = [
             _Column(state, NO_UPDATE, address(gradient.memory), hyper.clipnorm)
