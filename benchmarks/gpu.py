@@ -126,7 +126,7 @@ def stepping(size, dtype, **options):
     return (lambda: optimizer.step(gradient)), arrays * size * np.dtype(dtype).itemsize
 
 
-def measure_bandwidth(size, rounds):
+def measure_bandwidth(size, rounds, least=0.02):
     """Steps of one large array beside a copy on the card."""
     from numba import cuda
 
@@ -141,7 +141,7 @@ def measure_bandwidth(size, rounds):
         source = cuda.to_device(np.zeros(count, dtype))
         target = cuda.device_array_like(source)
         run, moved = stepping(count, dtype, **options)
-        seconds = seconds_of({"copy": lambda t=target, s=source: t.copy_to_device(s), "step": run}, rounds)
+        seconds = seconds_of({"copy": lambda t=target, s=source: t.copy_to_device(s), "step": run}, rounds, least)
         rates = 2 * source.nbytes / seconds["copy"], moved / seconds["step"]
         found.append(
             {
@@ -210,7 +210,7 @@ def count_launches(run):
     return len(noted)
 
 
-def measure_overhead(rounds, has_torch):
+def measure_overhead(rounds, has_torch, calls=200):
     """What Python and the driver take for a step of a small array, made by Python or replayed from a graph."""
     run, _ = stepping(1000, np.float32)
     contenders = {"NAdam, Numba's array": run}
@@ -236,7 +236,7 @@ def measure_overhead(rounds, has_torch):
         torch.cuda.synchronize()
         found["iterations counted by a replay"] = optimizer.iterations - before
         contenders["NAdam, replayed from a graph"] = graph.replay
-    found["wall seconds"] = wall_seconds_of(contenders, rounds)
+    found["wall seconds"] = wall_seconds_of(contenders, rounds, calls)
     return found
 
 

@@ -22,7 +22,7 @@ from nadam_numba.gpu import kernels
 CAPABILITY = (9, 0)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 DTYPES = [FLOAT32, FLOAT64]
-FLAGS = [(False,) * 4, (True, False, False, False), (False, True, False, True), (True,) * 4]
+FLAGS = [(False,) * 4, (False, True, False, True), (True,) * 4]
 ADDRESS = types.int64
 
 

@@ -18,7 +18,7 @@ from nadam_numba.gpu.requirements import SIMULATES
 from nadam_numba.rule import ElementScalars
 
 # Threads of a block, of which the simulator makes one of Python's each; numbers that a block works on.
-THREADS = 4 if SIMULATES else 256
+THREADS = 2 if SIMULATES else 256
 CHUNK = 4096
 
 # Rows of the fixed part of a table, and of the other one.
