@@ -9,10 +9,13 @@ from numba import config, cuda  # noqa: TID251
 from nadam_numba.gpu import requirements
 
 SIMULATES = bool(config.ENABLE_CUDASIM)
-MISSING = requirements.missing()
-needs_gpu = pytest.mark.skipif(
-    MISSING is not None, reason=f"neither a GPU nor its simulator, NUMBA_ENABLE_CUDASIM=1: {MISSING}"
-)
+
+
+def skip_without_gpu():
+    """Skip the module that calls it where there is no GPU."""
+    missing = requirements.missing()
+    if missing is not None:
+        pytest.skip(f"neither a GPU nor its simulator, NUMBA_ENABLE_CUDASIM=1: {missing}", allow_module_level=True)
 
 
 @pytest.fixture

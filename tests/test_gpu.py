@@ -9,17 +9,18 @@ from gpu_arrays import (
     Foreign,
     errors_in_ulp,
     gradients_on_gpu,
-    needs_gpu,
     on_gpu,
     on_host,
     quick_simulator,  # noqa: F401
+    skip_without_gpu,
 )
 from naive import Optimizer
 from test_options import ALONE, random_options
 
 from nadam_numba import NAdam
 
-pytestmark = [needs_gpu, pytest.mark.usefixtures("quick_simulator")]
+skip_without_gpu()
+pytestmark = pytest.mark.usefixtures("quick_simulator")
 DTYPES = [np.float32, np.float64]
 ULP_PER_STEP = 4
 

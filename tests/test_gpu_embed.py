@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu_arrays import needs_gpu, on_gpu, on_host
+from gpu_arrays import on_gpu, on_host, skip_without_gpu
 from numba import cuda  # noqa: TID251
 
 from nadam_numba import NAdam
 
-pytestmark = needs_gpu
+skip_without_gpu()
 EXAMPLE = Path(__file__).parent.parent / "examples" / "one_problem_per_thread.py"
 
 

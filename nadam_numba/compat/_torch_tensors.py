@@ -74,14 +74,19 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
                 f"scalar_dtype={scalar_dtype!r}: for tensors it must be None, torch.set_default_dtype decides"
             )
         super().__init__(*args, **kwargs)
-        self._views = {}
-        self._gpu_tables = {}
+        self._forget()
 
     def __setstate__(self, state):
         """As torch.optim.NAdam; called after each load, too."""
         super().__setstate__(state)
+        self._forget()
+
+    def _forget(self):
+        """Begin anew with what is only known of the tensors of this moment."""
         self._views = {}
         self._gpu_tables = {}
+        self._prepared = None
+        self._unprepared_steps = 0
 
     def step(self, closure: Callable | None = None):
         """Update all parameters that have a gradient, in place, once.
@@ -115,6 +120,10 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
         super().load_state_dict(as_tensors(state_dict))
 
     def _update(self):
+        if self._prepared is not None and self._prepared.step(self, list(map(_scalars, self.param_groups))):
+            self._unprepared_steps = 0
+            return
+        self._prepared = None
         kernel_rows, gpu_rows, torch_rows = [], [], []
         known_views, self._views = self._views, {}
         for group in self.param_groups:
@@ -134,9 +143,24 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
             if rest:
                 torch_rows.append((group, has_complex, rest))
         _step_by_kernel(kernel_rows)
-        _step_on_gpus(gpu_rows, self._gpu_tables)
+        if gpu_rows:
+            self._step_on_gpus(gpu_rows)
         for group, has_complex, rest in torch_rows:
             _step_by_torch(group, has_complex, rest)
+
+    def _step_on_gpus(self, rows):
+        # Not before it is needed, for it loads CUDA.
+        from nadam_numba.compat import _torch_gpus
+
+        spans = ordered_spans(_span(row[0]) for _, row in rows)
+        gradients = [_safe_gradient(row[1], row[0], spans) for _, row in rows]
+        numbers = [_count(scalars, mu_product, step) for scalars, (*_, mu_product, step) in rows]
+        _torch_gpus.step([row[:4] for _, row in rows], gradients, numbers, self._gpu_tables)
+        increment_version([tensor for _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])
+        # Where it is of no use, it is tried ever more rarely.
+        self._unprepared_steps += 1
+        if self._unprepared_steps & (self._unprepared_steps - 1) == 0:
+            self._prepared = _torch_gpus.Prepared.made(self, [row for _, row in rows], self._gpu_tables)
 
     def _views_for_kernel(self, known_views, p, grad, exp_avg, exp_avg_sq, mu_product, step):
         """The numbers of a tensor and of its moments; None if the kernel cannot take them all."""
@@ -304,18 +328,6 @@ def _safe_gradient(grad, p, spans):
     elif overlaps(_span(grad), spans):
         grad = grad.clone()
     return grad
-
-
-def _step_on_gpus(rows, tables):
-    if rows:
-        # Not before it is needed, for it loads CUDA.
-        from nadam_numba.compat import _torch_gpus
-
-        spans = ordered_spans(_span(row[0]) for _, row in rows)
-        gradients = [_safe_gradient(row[1], row[0], spans) for _, row in rows]
-        numbers = [_count(scalars, mu_product, step) for scalars, (*_, mu_product, step) in rows]
-        _torch_gpus.step([row[:4] for _, row in rows], gradients, numbers, tables)
-        increment_version([tensor for _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])
 
 
 def _count(scalars, mu_product, step):

@@ -147,3 +147,69 @@ def test_capturable_steps_are_left_to_torch(simulated):
     reference.step()
     assert_close(ours, theirs, 1)
     assert simulated == []
+
+
+def test_prepared_steps_notice_what_changes(monkeypatch):
+    """Tensors that are all contiguous are prepared once; whatever else changes, the steps are torch's."""
+    ours, theirs = tensors(torch.float32)[:3], tensors(torch.float32)[:3]
+    groups = [[{"params": each[:2], "weight_decay": 0.1}, {"params": each[2:], "lr": 0.2}] for each in (ours, theirs)]
+    optimizer, reference = NAdam(groups[0], lr=0.05), torch.optim.NAdam(groups[1], lr=0.05)
+    generator = torch.Generator().manual_seed(1)
+    made = []
+    prepared_step = _torch_gpus.Prepared.step
+    monkeypatch.setattr(
+        _torch_gpus.Prepared, "step", lambda self, *rest: made.append(prepared_step(self, *rest)) or made[-1]
+    )
+
+    def change(number):
+        for each, stepped in ((ours, optimizer), (theirs, reference)):
+            state = stepped.state[each[0]]
+            if number == 4:
+                stepped.param_groups[0]["lr"] = 0.01
+            elif number == 6:
+                each[1].grad = None
+            elif number == 8:
+                state["exp_avg"] = state["exp_avg"] * 0.5
+            elif number == 10:
+                each[0].data = each[0].data.clone()
+            elif number == 12:
+                state["step"] = state["step"] + 2.0
+            elif number == 14:
+                each[0].grad = each[0].grad.t().contiguous().t()
+            elif number == 16:
+                each[0].grad = each[0].detach()
+            elif number == 18:
+                stepped.load_state_dict(copy.deepcopy(stepped.state_dict()))
+            elif number == 20:
+                state["exp_avg_sq"].data = state["exp_avg_sq"].data.clone()
+            elif number == 22:
+                added = torch.ones(2, device=DEVICE, requires_grad=True)
+                added.grad = torch.ones_like(added)
+                each.append(added)
+                stepped.add_param_group({"params": [added], "maximize": True})
+
+    for number in range(30):
+        set_gradients(ours, theirs, generator)
+        change(number)
+        optimizer.step()
+        reference.step()
+        assert_close(ours, theirs, number + 1)
+        for a, b in zip(ours, theirs, strict=True):
+            assert optimizer.state[a]["step"] == reference.state[b]["step"]
+            assert optimizer.state[a]["mu_product"] == reference.state[b]["mu_product"]
+    assert made.count(True) > 10
+    assert made.count(False) >= 6
+
+
+def test_prepared_states_are_saved_as_torch_saves_them(tmp_path):
+    ours = tensors(torch.float32)[:3]
+    optimizer = NAdam(ours)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        set_gradients(ours, ours, generator)
+        optimizer.step()
+    torch.save(optimizer.state_dict(), tmp_path / "state.pt")
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert [float(state["step"]) for state in saved["state"].values()] == [3.0] * 3
+    torch.optim.NAdam(ours).load_state_dict(saved)
+    assert copy.deepcopy(optimizer).state_dict()["state"][0]["step"] == 3.0
