@@ -60,12 +60,11 @@ def backend_of(leaves: list[Leaf]) -> Backend:
             f"{on_host[0].name} is a NumPy array, and {other.name} is on a GPU: an optimizer's arrays must all be in "
             "NumPy's memory, or all on GPUs"
         )
-    from nadam_numba.gpu.arrays import gradient_of
     from nadam_numba.gpu.update import GpuSteps
 
     steps = GpuSteps()
     return Backend(
-        gradient_of,
+        steps.gradient_of,
         steps.not_finite,
         steps.update_arrays,
         steps.accumulate_arrays,

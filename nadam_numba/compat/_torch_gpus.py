@@ -62,6 +62,11 @@ def _table(tensors, dtype, number, tables):
     return known[2]
 
 
+_gradient_of, _is_sparse = operator.attrgetter("grad"), operator.attrgetter("is_sparse")
+_MOMENTS = operator.itemgetter("exp_avg"), operator.itemgetter("exp_avg_sq")
+_COUNTS = operator.itemgetter("mu_product"), operator.itemgetter("step")
+
+
 class Prepared:
     """The steps of an optimizer whose tensors all lie on one GPU, prepared once.
 
@@ -87,7 +92,7 @@ class Prepared:
         for state, product, step in zip(optimizer.state.values(), self._products, self._steps, strict=True):
             state["mu_product"], state["step"] = product, step
         self._keys, self._states = list(optimizer.state), list(optimizer.state.values())
-        self._counts = [(state["mu_product"], state["step"]) for state in self._states]
+        self._counts = [list(map(get, self._states)) for get in _COUNTS]
         self._written = [tensor for row in rows for tensor in (row[0], *row[2:4])]
         self._places = self._present_places()
         spans = ordered_spans((p.data_ptr(), p.data_ptr() + p.nbytes) for p in self._params)
@@ -117,10 +122,10 @@ class Prepared:
         scalars_of : list of function or None
             Of each group, what makes scalars of the dtype of the product, the number of a step, and the product.
         """
-        gradients = [p.grad for p in self._params]
-        if None in scalars_of or not self._is_current(optimizer) or not self._suit(gradients):
+        gradients = list(map(_gradient_of, self._params))
+        if None in scalars_of or not self._is_current(optimizer) or not _suit(gradients):
             return False
-        addresses = [gradient.data_ptr() for gradient in gradients]
+        addresses = _addresses(gradients)
         if addresses != self._safe:
             if self._overlap(np.array(addresses)):
                 return False
@@ -142,24 +147,12 @@ class Prepared:
             and all(map(_are, groups, self._lists))
             and _are(optimizer.state, self._keys)
             and _are(optimizer.state.values(), self._states)
-            and all(
-                state["mu_product"] is product and state["step"] is step
-                for state, (product, step) in zip(self._states, self._counts, strict=True)
-            )
+            and all(_are(list(map(get, self._states)), known) for get, known in zip(_COUNTS, self._counts, strict=True))
             and self._present_places() == self._places
         )
 
     def _present_places(self):
-        moments = [[state[name].data_ptr() for state in self._states] for name in ("exp_avg", "exp_avg_sq")]
-        return [p.data_ptr() for p in self._params], *moments
-
-    def _suit(self, gradients):
-        """Whether these are nothing but numbers, in the order of their parameters."""
-        if not all(type(gradient) is torch.Tensor and gradient.layout is torch.strided for gradient in gradients):
-            return False
-        if any(gradient.is_neg() or not gradient.is_contiguous() for gradient in gradients):
-            return False
-        return not (gradients[0].is_complex() and any(gradient.is_conj() for gradient in gradients))
+        return _addresses(self._params), *(_addresses(map(get, self._states)) for get in _MOMENTS)
 
     def _overlap(self, addresses):
         """Whether a gradient shares memory with a parameter."""
@@ -170,10 +163,10 @@ class Prepared:
         """Count a step: of each tensor the kind, and the scalars of each kind."""
         steps, products = self._steps.numpy(), self._products.numpy()
         steps += 1.0
-        together = np.stack([self._group_of, steps, products.astype(np.float64)])
-        if (together == together[:, :1]).all():
+        if len(self._lists) == 1 and (steps == steps[0]).all() and (products == products[0]).all():
             kinds, firsts = np.zeros(steps.size, np.int64), [0]
         else:
+            together = np.stack([self._group_of, steps, products.astype(np.float64)])
             _, firsts, kinds = np.unique(together, axis=1, return_index=True, return_inverse=True)
         scalars = []
         made = np.empty(len(firsts))
@@ -188,3 +181,16 @@ class Prepared:
 def _are(some, others):
     """Whether these are the same objects in the same order."""
     return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
+def _addresses(tensors):
+    return list(map(torch.Tensor.data_ptr, tensors))
+
+
+def _suit(gradients):
+    """Whether these are nothing but numbers, in the order that contiguous parameters have."""
+    if set(map(type, gradients)) != {torch.Tensor} or any(map(_is_sparse, gradients)):
+        return False
+    if any(map(torch.Tensor.is_neg, gradients)) or not all(map(torch.Tensor.is_contiguous, gradients)):
+        return False
+    return not (gradients[0].is_complex() and any(map(torch.Tensor.is_conj, gradients)))

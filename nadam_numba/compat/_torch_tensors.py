@@ -217,12 +217,22 @@ def _scalars(group):
     if torch.compiler.is_compiling() or group["capturable"] or group["differentiable"]:
         return None
     try:
-        hyper = hyperparameters_of(group)
+        numbers = float(group["lr"]), *group["betas"], *map(group.__getitem__, _NUMBERS)
+        # A tensor may change without being another one.
+        make = _scalars_of if {type(number) for number in numbers} <= {float, int, bool} else _scalars_of.__wrapped__
+        return make(*numbers)
     except (TypeError, ValueError):
         return None
-    rate = float(group["lr"])
 
-    @functools.cache
+
+_NUMBERS = ("eps", "momentum_decay", "weight_decay", "decoupled_weight_decay", "maximize")
+
+
+@functools.lru_cache(256, typed=True)
+def _scalars_of(rate, beta_1, beta_2, *numbers):
+    hyper = hyperparameters_of({"betas": (beta_1, beta_2), **dict(zip(_NUMBERS, numbers, strict=True))})
+
+    @functools.lru_cache(16)
     def scalars(dtype, step, mu_product):
         mu_product, scalars = _DIALECTS[dtype].scalars(hyper, rate, step, mu_product)
         return mu_product, scalars._replace(gradient_factor=-1.0 if hyper.maximize else 1.0)

@@ -38,6 +38,8 @@ class GpuLeaf(Leaf):
         now = place_of(self.array)
         if now is None:
             raise ValueError(f"{self.name} is not on GPU {self.device} any more")
+        if now.memory is self.likeness:
+            return now.stream
         if not now.memory.flags.writeable:
             raise ValueError(f"{self.name} is read-only: parameters are updated in place")
         if now.memory.shape != self.shape:
@@ -140,12 +142,15 @@ class GpuGradient:
         The handle of its stream.
     is_flat : bool
         Whether its numbers lie in the order of the state, and no step writes there before they are read.
+    address : int
+        Of its first element.
     """
 
     array: object
     memory: np.ndarray
     stream: int
     is_flat: bool
+    address: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -186,7 +191,7 @@ def gradient_of(name: str, value, leaf: GpuLeaf, spans: tuple) -> GpuGradient | 
     # A gradient that is the parameter itself is read before it is written, number by number.
     is_parameter = leaf.is_contiguous and address(memory) == address(leaf.memory)
     is_safe = is_parameter or not may_share_memory(memory, spans)
-    return GpuGradient(value, memory, stream, is_flat and is_safe)
+    return GpuGradient(value, memory, stream, is_flat and is_safe, address(memory))
 
 
 def _place_of_gradient(name, value, leaf):
@@ -227,7 +232,7 @@ def _rows(name, pair, leaf):
         raise ValueError(f"{name}[1] has shape {memory.shape}: it must have {shape}, one row per index")
     if not memory.flags.c_contiguous:
         raise ValueError(f"{name}[1] has strides {memory.strides}: on a GPU rows must be C-contiguous")
-    return GpuRows(pair[1], memory, stream, False, indices.astype(np.int64))
+    return GpuRows(pair[1], memory, stream, False, address(memory), indices.astype(np.int64))
 
 
 def _on_host(name, indices):

@@ -39,10 +39,19 @@ def place_of(array) -> Place | None:
     array = array.detach() if hasattr(type(array), "detach") else array
     with contextlib.suppress(AttributeError):  # torch's tensors and JAX's arrays have no interface if on the host
         described = _described(array)
-        interface = {key: described.get(key) for key in ("shape", "strides", "typestr", "data")}
-        memory = np.asarray(types.SimpleNamespace(__array_interface__=interface | {"version": 3}))
+        strides = described.get("strides")
+        memory = _memory(
+            *described["data"], tuple(described["shape"]), strides and tuple(strides), described["typestr"]
+        )
         return Place(memory, _stream_number(array, described))
     return None
+
+
+# To make an array takes longer than all else here, and most steps are of the same ones.
+@functools.lru_cache(2**16)
+def _memory(address, is_readonly, shape, strides, typestr):
+    interface = {"data": (address, is_readonly), "shape": shape, "strides": strides, "typestr": typestr, "version": 3}
+    return np.asarray(types.SimpleNamespace(__array_interface__=interface))
 
 
 def likeness(address: int, shape: tuple, dtype: np.dtype) -> np.ndarray:

@@ -46,7 +46,7 @@ def sum_rows(leaf: GpuLeaf, gradient: GpuRows, rows: SortedRows, result, targets
     kernel = kernels.sum_rows(leaf.real_dtype)
     places = [device.address_of(array) for array in (targets, rows.starts, rows.order)]
     threads = rows.count * rows.width
-    arguments = device.address_of(result), address(gradient.memory), *places, rows.count, rows.width
+    arguments = device.address_of(result), gradient.address, *places, rows.count, rows.width
     device.launch(kernel, threads, stream, *arguments)
 
 

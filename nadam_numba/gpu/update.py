@@ -7,9 +7,10 @@ import numpy as np
 
 from nadam_numba.dialects import Dialect
 from nadam_numba.gpu import device, kernels
-from nadam_numba.gpu.arrays import GpuGradient, GpuRows, address, copy_strided
+from nadam_numba.gpu.arrays import GpuGradient, GpuLeaf, GpuRows, address, copy_strided, gradient_of
 from nadam_numba.gpu.capture import Counter, check_captured
 from nadam_numba.gpu.clipping import Clipping
+from nadam_numba.gpu.device import place_of
 from nadam_numba.gpu.rows import SortedRows, gathered, scatter, sort_rows, sum_rows
 from nadam_numba.gpu.tables import Table, grouped
 from nadam_numba.hyperparameters import Hyperparameters, Options
@@ -75,10 +76,24 @@ class GpuSteps:
     """
 
     def __init__(self):
-        self._tables, self._tabled = [], []
+        # Of the tables the columns' numbers; of the columns their states, and what amsgrad adds to these.
+        self._tables, self._members, self._tabled = [], [], []
         self._buffers = {}
         self._streams = {}
         self._counters, self._counted, self._missed = [], None, 0
+        self._gradients = {}
+
+    def gradient_of(self, name: str, value, leaf: GpuLeaf, spans: tuple) -> GpuGradient | None:
+        """As `arrays.gradient_of`; one in the same place as that of the last step is not checked again."""
+        last = self._gradients.get(id(leaf))
+        if last is not None and not isinstance(value, (tuple, np.ndarray)):
+            now = place_of(value)
+            if now is not None and now.memory is last.memory:
+                return GpuGradient(value, now.memory, now.stream, last.is_flat, last.address)
+        gradient = gradient_of(name, value, leaf, spans)
+        if type(gradient) is GpuGradient:
+            self._gradients[id(leaf)] = dataclasses.replace(gradient, array=None)
+        return gradient
 
     def update_arrays(
         self,
@@ -197,7 +212,7 @@ class GpuSteps:
     def _flat(self, leaf, gradient):
         """The address of the numbers of a gradient in the order of the state; of zeros, if it is None."""
         if isinstance(gradient, GpuGradient) and gradient.is_flat:
-            return address(gradient.memory)
+            return gradient.address
         buffer, stream = self._buffer(leaf, "gradient"), self._stream(leaf.device)
         with device.on(leaf.device):
             if gradient is None or isinstance(gradient, GpuRows):
@@ -235,11 +250,13 @@ class GpuSteps:
 
     def _parts(self, columns):
         """Columns with their tables, which are made anew only when arrays have changed."""
-        tabled = [(column.state, column.state.largest_moment is not None) for column in columns]
-        if not _are_same(tabled, self._tabled):
-            self._tables = [self._make_table(group) for group in _alike(columns)]
-            self._tabled = tabled
-        groups = _alike(columns)
+        if not _are_same(columns, self._tabled):
+            groups = _alike(columns)
+            self._tables = [self._make_table(group) for group in groups]
+            numbers = {id(column): number for number, column in enumerate(columns)}
+            self._members = [[numbers[id(column)] for column in group] for group in groups]
+            self._tabled = [(column.state, column.state.largest_moment) for column in columns]
+        groups = [[columns[number] for number in members] for members in self._members]
         return [self._part(table, group) for table, group in zip(self._tables, groups, strict=True)]
 
     def _new_parts(self, columns):
@@ -270,7 +287,7 @@ class GpuSteps:
         self._choose_streams(states, gradients, waits=False)
         _add_largest(arrays, gradients)
         columns = [
-            _Column(state, NO_UPDATE, address(gradient.memory), hyper.clipnorm)
+            _Column(state, NO_UPDATE, gradient.address, hyper.clipnorm)
             for state, hyper, gradient in zip(states, hypers, gradients, strict=True)
         ]
         parts = self._parts(columns)
@@ -390,9 +407,11 @@ def _alike(columns):
     return grouped(columns, kind)
 
 
-def _are_same(tabled, others):
-    return len(tabled) == len(others) and all(
-        state is other and has == had for (state, has), (other, had) in zip(tabled, others, strict=True)
+def _are_same(columns, tabled):
+    """Whether these columns' states are those of which tables were made, with the same arrays."""
+    return len(columns) == len(tabled) and all(
+        column.state is state and state.largest_moment is largest
+        for column, (state, largest) in zip(columns, tabled, strict=True)
     )
 
 
