@@ -92,7 +92,7 @@ def _hyperparameter(name):
 
 
 class NAdam:
-    """NAdam (Adam with Nesterov momentum) on NumPy arrays, updated in place.
+    """NAdam (Adam with Nesterov momentum) on NumPy arrays, or on arrays on GPUs, updated in place.
 
     With the default hyperparameters it reproduces torch.optim.NAdam; ``momentum_decay=1`` is Keras 3's Nadam and
     ``momentum_decay=inf`` optax.nadam, whose other defaults differ. `nadam_numba.compat` has each peer's own interface,
@@ -102,8 +102,9 @@ class NAdam:
     ----------
     params : ndarray, or list, tuple or dict of such, nested at will; or list of dicts
         The arrays to update: float32, float64, complex64 or complex128, writeable, of any shape and layout. They are
-        kept by reference. None may stand where there is nothing to update. A list of dicts ``{"params": ...}`` makes
-        groups; each dict may set those hyperparameters below that are marked (*) for its group.
+        kept by reference. Instead of NumPy's, all may be on GPUs; see docs/gpu.md. None may stand where there is
+        nothing to update. A list of dicts ``{"params": ...}`` makes groups; each dict may set those hyperparameters
+        below that are marked (*) for its group.
     learning_rate : float or callable, optional
         (*) A finite number >= 0; a schedule, which is a function of the number of updates already made, 0 at the first
         (see `nadam_numba.schedules`); or a function that takes no argument. It is called once per update.
@@ -546,6 +547,9 @@ class NAdam:
             "state_dict['hyperparameters']", state_dict["hyperparameters"], self.learning_rate
         )
         options = checked_options("state_dict['options']", state_dict["options"])
+        if self._backend is backends.CPU:
+            # Where a state comes from does not matter.
+            options = dataclasses.replace(options, capturable=False)
         micro_steps = options.gradient_accumulation_steps or 1
         if counts[1] >= micro_steps:
             raise ValueError(f"state_dict['micro_steps']={counts[1]}: it must be less than {micro_steps}")

@@ -196,6 +196,16 @@ def test_state_moves_between_host_and_gpu(tmp_path):
         np.testing.assert_allclose(on_host(array), expected, rtol=1e-6)
 
 
+def test_what_was_recorded_on_a_gpu_goes_on_on_the_host():
+    optimizer = NAdam(on_gpu(np.ones(3)), capturable=True)
+    optimizer.step(on_gpu(np.ones(3)))
+    on_the_host = NAdam(np.ones(3))
+    on_the_host.load_state_dict(optimizer.state_dict())
+    on_the_host.step(np.ones(3))
+    assert on_the_host.iterations == 2
+    assert not on_the_host.options.capturable
+
+
 def test_own_gradients_and_groups():
     p = np.ones((2, 3))
     array, expected = on_gpu(p), p.copy()
