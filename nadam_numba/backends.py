@@ -7,6 +7,7 @@ import numpy as np
 
 from nadam_numba import gradients, update
 from nadam_numba.arrays import Leaf, numpy_leaf
+from nadam_numba.interfaces import is_on_gpu
 
 
 class Backend(NamedTuple):
@@ -38,7 +39,7 @@ CPU = Backend(
 
 def leaf_of(name: str, array, path: str) -> Leaf:
     """The checked leaf of a NumPy array, or of one on a GPU."""
-    if isinstance(array, np.ndarray) or not _tells_of_gpus(array):
+    if isinstance(array, (np.ndarray, np.generic)) or not is_on_gpu(array):
         return numpy_leaf(name, array, path)
     # Not before they are needed, for they load CUDA; and the kernels not before what they need is there.
     from nadam_numba.gpu import requirements
@@ -72,9 +73,3 @@ def backend_of(leaves: list[Leaf]) -> Backend:
         steps.renew,
         steps.catch_up,
     )
-
-
-def _tells_of_gpus(array):
-    """Whether an array is of a class that may lie on a GPU."""
-    kind = type(array)
-    return hasattr(kind, "__cuda_array_interface__") or hasattr(kind, "__cuda_ndarray__")

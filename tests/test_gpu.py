@@ -117,6 +117,57 @@ def test_any_layout(layout, dtype):
     )
 
 
+class Exported:
+    """Memory on the GPU as DLPack tells of it; in the simulator it is NumPy's."""
+
+    def __init__(self, array):
+        self.held = array
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self, *, stream):
+        assert stream == 1
+        return self.held.__dlpack__()
+
+
+@pytest.mark.skipif(not SIMULATES, reason="test_gpu_card.py takes what libraries export from a card")
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128])
+def test_dlpack(dtype):
+    array, gradient = (np.linspace(-1.0, 1.0, 24).astype(dtype).reshape(4, 6)[:, start::2] for start in (0, 1))
+    expected = array.copy()
+    NAdam(Exported(array), weight_decay=0.1).step(Exported(gradient))
+    NAdam(expected, weight_decay=0.1).step(gradient)
+    np.testing.assert_array_equal(array, expected)
+    with pytest.raises(TypeError, match="int16"):
+        NAdam(Exported(np.arange(3, dtype=np.int16)))
+
+
+@pytest.mark.skipif(not SIMULATES, reason="needs two GPUs")
+@pytest.mark.parametrize("options", [{}, {"clipnorm": 0.3}, {"clipnorm": 0.9, "global_clipnorm": 0.5}])
+def test_arrays_on_several_devices(options, monkeypatch):
+    from nadam_numba.gpu import device
+
+    params, gradients = problem(7, np.float32, 3, [(5,), (3,), (4,)])
+    arrays = [on_gpu(p) for p in params]
+    there = [gradients_on_gpu(step) for step in gradients]
+    second = {device.address_of(array) for array in (arrays[1], *(step[1] for step in there))}
+    monkeypatch.setattr(device, "device_of", lambda name, address: int(address in second))
+    optimizer, reference = NAdam(arrays, **options), NAdam(params, **options)
+    launches = []
+    launch = device.launch_blocks
+    monkeypatch.setattr(
+        device, "launch_blocks", lambda *given, **settings: (launches.append(given), launch(*given, **settings))
+    )
+    for step, on_devices in zip(gradients, there, strict=True):
+        optimizer.step(on_devices)
+        reference.step(step)
+    for array, expected in zip(arrays, params, strict=True):
+        np.testing.assert_allclose(on_host(array), expected, rtol=1e-6)
+    if not options:
+        assert len(launches) == 6  # for each device and step
+
+
 def test_a_gradient_may_be_the_parameter_itself():
     p = np.linspace(-1.0, 1.0, 9)
     array, expected = on_gpu(p), p.copy()
@@ -424,6 +475,25 @@ class TestErrors:
         self.refused(NAdam(arrays, capturable=True), arrays, [None], ValueError, "capturable")
         scheduled = NAdam(arrays, learning_rate=lambda step: 0.1, capturable=True)
         self.refused(scheduled, arrays, [on_gpu(np.ones(2))], ValueError, "learning_rate")
+
+    def test_arrays_that_nobody_may_write_to(self):
+        kind = type("Array", (Foreign,), {"__module__": "jaxlib.xla_extension"})
+        with pytest.raises(TypeError, match="an array of JAX"):
+            NAdam(kind(np.ones(2)))
+
+    def test_arrays_on_the_host_of_classes_that_may_be_on_a_gpu(self):
+        class Tensor:
+            @property
+            def __cuda_array_interface__(self):
+                raise AttributeError("on the host")
+
+            def __dlpack_device__(self):
+                return 1, 0
+
+        with pytest.raises(TypeError, match="is a Tensor: it must be a NumPy array"):
+            NAdam(Tensor())
+        arrays = [on_gpu(np.ones(2))]
+        self.refused(NAdam(arrays), arrays, [Tensor()], TypeError, "Tensor on the host")
 
     def test_dialects_of_the_peers_stay_on_the_host(self):
         from nadam_numba.dialects import KERAS

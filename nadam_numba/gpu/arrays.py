@@ -8,6 +8,9 @@ from nadam_numba.arrays import Leaf, brief, layout_of, may_share_memory, place
 from nadam_numba.gpu import device, kernels
 from nadam_numba.gpu.device import place_of
 
+# Libraries whose arrays never change, though they may not say so.
+_READ_ONLY = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow"}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GpuLeaf(Leaf):
@@ -162,10 +165,11 @@ class GpuRows(GpuGradient):
 
 def gpu_leaf(name: str, array, path: str) -> GpuLeaf:
     """The checked leaf of an array on a GPU."""
-    if type(array).__module__.partition(".")[0] in ("jax", "jaxlib"):
+    library = type(array).__module__.partition(".")[0]
+    if library in _READ_ONLY:
         raise TypeError(
-            f"{name} is an array of JAX, which nobody may write to: parameters are updated in place; "
-            "nadam_numba.compat.optax returns new arrays instead"
+            f"{name} is an array of {_READ_ONLY[library]}, which nobody may write to: parameters are updated in place; "
+            "nadam_numba.compat.optax returns new arrays instead, on the host"
         )
     now = place_of(array)
     if now is None:

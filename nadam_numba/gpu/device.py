@@ -11,6 +11,7 @@ from numba import cuda
 
 from nadam_numba.gpu import kernels
 from nadam_numba.gpu.requirements import SIMULATES
+from nadam_numba.interfaces import exported, interface_of, is_exported
 
 # Numba warns of launches with fewer blocks; those that have nothing to do end at once.
 _LEAST_BLOCKS = 1 if SIMULATES else 128
@@ -35,15 +36,15 @@ class Place(NamedTuple):
 
 def place_of(array) -> Place | None:
     """The place of an array on a GPU; None of anything else."""
-    # torch hides the memory of tensors that require gradients.
-    array = array.detach() if hasattr(type(array), "detach") else array
-    with contextlib.suppress(AttributeError):  # torch's tensors and JAX's arrays have no interface if on the host
-        described = _described(array)
+    described = interface_of(array)
+    if described is not None:
         strides = described.get("strides")
         memory = _memory(
             *described["data"], tuple(described["shape"]), strides and tuple(strides), described["typestr"]
         )
         return Place(memory, _stream_number(array, described))
+    if is_exported(array):
+        return Place(_memory(*exported(array)), 0)
     return None
 
 
@@ -58,12 +59,6 @@ def likeness(address: int, shape: tuple, dtype: np.dtype) -> np.ndarray:
     """An array of NumPy's at an address on a device, C-contiguous, whose elements are not to be touched."""
     interface = {"data": (address, False), "shape": shape, "typestr": np.dtype(dtype).str, "version": 3}
     return np.asarray(types.SimpleNamespace(__array_interface__=interface))
-
-
-def _described(array):
-    if SIMULATES and hasattr(type(array), "__cuda_ndarray__"):
-        return array._ary.__array_interface__  # the simulator's arrays are NumPy's, in a wrapper
-    return array.__cuda_array_interface__
 
 
 def _stream_number(array, described):
