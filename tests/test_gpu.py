@@ -1,6 +1,7 @@
 """NAdam on GPU arrays against the NumPy reference: on a card, or in Numba's simulator with NUMBA_ENABLE_CUDASIM=1."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -475,6 +476,12 @@ class TestErrors:
         self.refused(NAdam(arrays, capturable=True), arrays, [None], ValueError, "capturable")
         scheduled = NAdam(arrays, learning_rate=lambda step: 0.1, capturable=True)
         self.refused(scheduled, arrays, [on_gpu(np.ones(2))], ValueError, "learning_rate")
+
+    def test_optimizers_that_would_be_pickled_or_deeply_copied(self):
+        optimizer = NAdam({"a": on_gpu(np.ones(2))})
+        for function in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"params\['a'\] is on a GPU: .* state_dict"):
+                function(optimizer)
 
     def test_arrays_that_nobody_may_write_to(self):
         kind = type("Array", (Foreign,), {"__module__": "jaxlib.xla_extension"})

@@ -23,8 +23,15 @@ class GpuLeaf(Leaf):
     device : int
     """
 
-    likeness: np.ndarray
+    likeness: np.ndarray = dataclasses.field(repr=False)
     device: int
+
+    def __reduce__(self):
+        """Refuse to be copied or pickled: to copy the likeness would be to read the memory it stands for."""
+        raise TypeError(
+            f"{self.name} is on a GPU: an optimizer of such arrays can be neither pickled nor deeply copied, as its "
+            "state_dict can"
+        )
 
     @property
     def memory(self):
@@ -150,7 +157,7 @@ class GpuGradient:
     """
 
     array: object
-    memory: np.ndarray
+    memory: np.ndarray = dataclasses.field(repr=False)
     stream: int
     is_flat: bool
     address: int
