@@ -127,7 +127,8 @@ class Prepared:
             return False
         addresses = _addresses(gradients)
         if addresses != self._safe:
-            if self._overlap(np.array(addresses)):
+            # Without an address, a tensor is empty, or its storage has been resized.
+            if 0 in addresses or self._overlap(np.array(addresses)):
                 return False
             self._safe = addresses
         kinds, scalars = self._count(scalars_of)

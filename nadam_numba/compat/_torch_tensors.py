@@ -34,7 +34,7 @@ _TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
 class NAdam(torch.optim.NAdam, NAdamOfArrays):
-    """torch.optim.NAdam, whose step passes over the memory of CPU tensors once.
+    """torch.optim.NAdam, whose step passes over the memory of tensors once.
 
     Parameters
     ----------
@@ -50,9 +50,10 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
 
     Notes
     -----
-    The kernel takes float32, float64, complex64 and complex128 tensors in the memory of the CPU, contiguous or merely
-    permuted, such as those of ``torch.channels_last``. All others, and groups that are capturable or differentiable,
-    are updated by torch itself. A gradient that shares memory with a parameter counts as it was before the step.
+    The kernels take float32, float64, complex64 and complex128 tensors in the memory of the CPU and, where numba-cuda
+    is installed, of CUDA devices, contiguous or merely permuted, such as those of ``torch.channels_last``. All others,
+    and groups that are capturable or differentiable, are updated by torch itself. A gradient that shares memory with a
+    parameter counts as it was before the step.
 
     Examples
     --------
@@ -152,6 +153,9 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
         # Not before it is needed, for it loads CUDA.
         from nadam_numba.compat import _torch_gpus
 
+        for _, row in rows:
+            for tensor in row[:4]:
+                _check_storage(tensor)
         spans = ordered_spans(_span(row[0]) for _, row in rows)
         gradients = [_safe_gradient(row[1], row[0], spans) for _, row in rows]
         numbers = [_count(scalars, mu_product, step) for scalars, (*_, mu_product, step) in rows]
@@ -309,9 +313,7 @@ def _flat(tensor):
 
     Tensor.numpy would keep the memory itself, but forbid for ever to resize it.
     """
-    held = tensor.untyped_storage().nbytes()
-    if tensor.storage_offset() * tensor.itemsize + tensor.nbytes > held:
-        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has a storage of {held} bytes: that is too small")
+    _check_storage(tensor)
     interface = {
         "data": (tensor.data_ptr(), False),
         "shape": (tensor.numel() * (2 if tensor.is_complex() else 1),),
@@ -319,6 +321,12 @@ def _flat(tensor):
         "version": 3,
     }
     return np.asarray(types.SimpleNamespace(__array_interface__=interface))
+
+
+def _check_storage(tensor):
+    held = tensor.untyped_storage().nbytes()
+    if tensor.storage_offset() * tensor.itemsize + tensor.nbytes > held:
+        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has a storage of {held} bytes: that is too small")
 
 
 def _span(tensor):

@@ -35,14 +35,17 @@ class Counter:
         """Send the hyperparameters, by the id of each state, if they have changed."""
         known = [_settings(hypers[id(state)], options, state.is_decayed) for state in self._firsts]
         if known != self._known:
-            self._settings.copy_to_device(np.array(known).reshape(-1), stream=stream)
+            with device.on(self._device):
+                self._settings.copy_to_device(np.array(known).reshape(-1), stream=stream)
             self._known = known
 
     def launch(self, table, gradients: list[int], stream) -> None:
         """Count a step of a table's arrays, and compute its scalars."""
         scalars = table.send_once(gradients, self.kinds, len(self._firsts), stream)
         arrays = map(device.address_of, (self._settings, self._counts))
-        device.launch(kernels.advance(self._dtype), len(self._firsts), stream, *arrays, scalars, len(self._firsts))
+        kinds = len(self._firsts)
+        with device.on(self._device):
+            device.launch(kernels.advance(self._dtype), kinds, stream, *arrays, scalars, kinds)
 
     def catch_up(self) -> int:
         """Let the states know how many steps there were; return how many they did not know of."""

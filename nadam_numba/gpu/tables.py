@@ -52,12 +52,16 @@ class Table:
         changing[2 * self.columns :].view(self.dtype)[: numbers.size] = numbers
         if self._changing is None or self._changing.size != changing.size:
             self._changing = device.empty("a table of addresses", changing.size, np.int64, self.device)
-        self._changing.copy_to_device(changing, stream=stream)
+        with device.on(self.device):
+            self._changing.copy_to_device(changing, stream=stream)
 
     def launch(self, kernel, stream, extra: int = 0, shared: int = 0) -> None:
         """Launch a kernel that takes a table, with a block for each chunk; `extra` is its third argument."""
         addresses = device.address_of(self._fixed), device.address_of(self._changing)
-        device.launch_blocks(kernel, self.chunks, stream, *addresses, extra, self.columns, self.chunks, shared=shared)
+        with device.on(self.device):
+            device.launch_blocks(
+                kernel, self.chunks, stream, *addresses, extra, self.columns, self.chunks, shared=shared
+            )
 
     def launch_norms(self, kernel, stream, results: int) -> None:
         """Launch the kernel `sum_of_squares`, and `norms` on what it finds; `results` is where the norms go."""
@@ -66,7 +70,8 @@ class Table:
         place = device.address_of(self._partial)
         self.launch(kernel, stream, place, kernels.SHARED_BYTES)
         arguments = device.address_of(self._fixed), place, results, self.columns, self.chunks
-        device.launch_blocks(kernels.norms, self.columns, stream, *arguments, shared=kernels.SHARED_BYTES)
+        with device.on(self.device):
+            device.launch_blocks(kernels.norms, self.columns, stream, *arguments, shared=kernels.SHARED_BYTES)
 
 
 def _chunks(sizes):

@@ -201,6 +201,23 @@ def test_prepared_steps_notice_what_changes(monkeypatch):
     assert made.count(False) >= 6
 
 
+@pytest.mark.parametrize("steps", [0, 3])
+def test_storages_that_are_too_small(steps):
+    ours = tensors(torch.float32)[:3]
+    optimizer = NAdam(ours)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        set_gradients(ours, ours, generator)
+        optimizer.step()
+    set_gradients(ours, ours, generator)
+    before = [tensor.detach().clone() for tensor in ours]
+    ours[1].grad.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="storage of 0 bytes"):
+        optimizer.step()
+    assert all(map(torch.equal, before, ours))
+    assert [optimizer.state[tensor].get("step", 0) for tensor in ours] == [steps] * 3
+
+
 def test_prepared_states_are_saved_as_torch_saves_them(tmp_path):
     ours = tensors(torch.float32)[:3]
     optimizer = NAdam(ours)
