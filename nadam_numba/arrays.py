@@ -72,9 +72,9 @@ class Leaf:
 
     # Flat arrays of its state, where it lies itself.
 
-    def zeros(self):
+    def zeros(self, dtype):
         """A flat array of zeros."""
-        return np.zeros(self.size, self.real_dtype)
+        return np.zeros(self.size, dtype)
 
     def elements(self):
         """A flat copy of the array."""

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numba.extending import overload
 
-from nadam_numba import jit, rule
+from nadam_numba import bfloat16, jit, rule
 from nadam_numba.rule import ElementScalars, Scalars
 
 step_coefficients = jit.scalar(
@@ -40,7 +40,7 @@ _move = _descend = None
 
 # Squares are summed in blocks of this many elements, by this many sums beside each other, and some rows at once.
 BLOCK = 4096
-LANES = 32
+_LANES = 32
 _ROWS = 4
 # Sums of squares outside of these are taken again in another unit, a power of 2 so that nothing is rounded.
 _SMALLEST_SUM = 1e-280
@@ -108,6 +108,32 @@ def _compiled_part(array, start, stop):
     return lambda array, start, stop: array[start:stop]
 
 
+def _widened_element(bits, i, like):
+    """What the bits of an element stand for, in the dtype of the array `like`; None if there are none."""
+    if bits is None:
+        return None
+    return like.dtype.type(_widened(bits[i]))
+
+
+def _set_rounded(bits, i, value, zero):
+    """Round to the nearest bfloat16."""
+    if bits is not None:
+        # What may be None to Numba is no number to it; but a sum of it is.
+        number = np.float32(value + zero)
+        bits[i] = _rounded(number, _noise_to_nearest(number))
+
+
+_mix = jit.scalar(bfloat16.mix)
+_modulo = jit.scalar(bfloat16.modulo)
+_noise_key = jit.scalar(bfloat16.noise_key, mix=_mix, modulo=_modulo)
+_noise_at = jit.scalar(bfloat16.noise_at, mix=_mix, modulo=_modulo)
+_noise_of_first = jit.scalar(bfloat16.noise_of_first)
+_noise_of_second = jit.scalar(bfloat16.noise_of_second)
+_noise_to_nearest = jit.scalar(bfloat16.noise_to_nearest)
+_rounded = jit.scalar(bfloat16.rounded)
+_widened = jit.scalar(bfloat16.widened)
+_widened_element = jit.scalar(_widened_element)
+_set_rounded = jit.scalar(_set_rounded)
 _cast = cast = jit.scalar(_cast)
 _element = jit.scalar(_element)
 _set_element = jit.scalar(_set_element)
@@ -153,6 +179,75 @@ def _update(parameter, first_moment, second_moment, largest_moment, average, acc
         _set_element(accumulated, i, zero)
 
 
+def _update_bfloat16(
+    parameter,
+    first_moment,
+    second_moment,
+    largest_moment,
+    average,
+    accumulated,
+    gradient,
+    square,
+    seed,
+    step,
+    start,
+    *scalars,
+):
+    """As `_update`, with moments that are bits of bfloat16, widened for the step and rounded after it.
+
+    The first two are rounded at random, as `bfloat16` has it. The largest moment is rounded to the nearest number: it
+    moves to what it is told, not by small increments, and what it has been told before leaves it in place.
+
+    Parameters
+    ----------
+    first_moment, second_moment : ndarray, shape (n,), uint16
+    largest_moment : ndarray, shape (n,), uint16, or None
+    seed, step, start : int
+        Of the array, its number of updates so far, and the place of the first element in it.
+    """
+    fields = _cast(parameter, Scalars(*scalars))
+    dtype = parameter.dtype.type
+    zero = dtype(0)
+    key, first_position = _noise_key(seed, step), _modulo(start)
+    for i in numba.prange(parameter.size):
+        cast = ElementScalars(*fields)
+        noise = _noise_at(first_position, i, key)
+        conditioned = _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
+        parameter[i], first, second, largest, mean = _update_element(
+            _move,
+            _descend,
+            parameter[i],
+            dtype(_widened(first_moment[i])),
+            dtype(_widened(second_moment[i])),
+            _widened_element(largest_moment, i, parameter),
+            _element(average, i),
+            conditioned,
+            _element(square, i),
+            cast,
+        )
+        first_moment[i] = _rounded(np.float32(first), _noise_of_first(noise))
+        second_moment[i] = _rounded(np.float32(second), _noise_of_second(noise))
+        _set_rounded(largest_moment, i, largest, zero)
+        _set_element(average, i, mean)
+        _set_element(accumulated, i, zero)
+
+
+def _widen(numbers, bits):
+    """Write what bits of bfloat16 stand for."""
+    for i in range(bits.size):
+        numbers[i] = _widened(bits[i])
+
+
+def _round_to_nearest(bits, numbers):
+    """Write the bits of the nearest bfloat16."""
+    nan = np.float32(np.nan)
+    for i in range(bits.size):
+        number = np.float32(numbers[i])
+        # A NaN that was made by hand may have its mark in the lower half.
+        number = number if number == number else nan
+        bits[i] = _rounded(number, _noise_to_nearest(number))
+
+
 def _accumulate(accumulated, gradient, scale):
     """Add a micro-step's gradient, times `scale`, to the sum of the earlier ones."""
     factor = accumulated.dtype.type(scale)
@@ -176,31 +271,31 @@ def _condition(gradient, *scalars):
         gradient[i] = _conditioned_gradient(gradient[i], None, ElementScalars(*fields))
 
 
-def _sum_block(sums, gradient, accumulated, fields):
-    """The sum of the squares of a block of a gradient, scaled and clipped, in float64; `sums` is overwritten.
+def _sum_block(gradient, accumulated, fields):
+    """The sum of the squares of a block of a gradient, scaled and clipped, in float64.
 
     Some rows of as many elements as there are sums are taken at once, and the compiler keeps the sums apart in vectors:
     to load and store them for each row takes twice as long where they straddle cache lines.
     """
     cast = ElementScalars(*fields)
-    sums[:] = 0.0
-    end = gradient.size // (_ROWS * LANES) * (_ROWS * LANES)
-    for start in range(0, end, _ROWS * LANES):
-        rows = gradient[start : start + _ROWS * LANES]
-        others = _part(accumulated, start, start + _ROWS * LANES)
-        for lane in range(LANES):
+    sums = np.zeros(_LANES)
+    end = gradient.size // (_ROWS * _LANES) * (_ROWS * _LANES)
+    for start in range(0, end, _ROWS * _LANES):
+        rows = gradient[start : start + _ROWS * _LANES]
+        others = _part(accumulated, start, start + _ROWS * _LANES)
+        for lane in range(_LANES):
             total = sums[lane]
             for row in range(_ROWS):
-                i = row * LANES + lane
+                i = row * _LANES + lane
                 conditioned = np.float64(_conditioned_gradient(rows[i], _element(others, i), cast))
                 total += conditioned * conditioned
             sums[lane] = total
     rest, others = gradient[end:], _part(accumulated, end, gradient.size)
     for i in range(rest.size):
         conditioned = np.float64(_conditioned_gradient(rest[i], _element(others, i), cast))
-        sums[i % LANES] += conditioned * conditioned
+        sums[i % _LANES] += conditioned * conditioned
     total = 0.0
-    for lane in range(min(LANES, gradient.size)):
+    for lane in range(min(_LANES, gradient.size)):
         total += sums[lane]
     return total
 
@@ -212,13 +307,13 @@ def _sum_of_squares(gradient, accumulated, *scalars):
     its end, and those of the blocks at the end of all.
     """
     fields = _cast(gradient, Scalars(*scalars))
-    sums = np.empty(((gradient.size + BLOCK - 1) // BLOCK, LANES))
-    for block in numba.prange(sums.shape[0]):
+    sums = np.empty((gradient.size + BLOCK - 1) // BLOCK)
+    for block in numba.prange(sums.size):
         start, stop = block * BLOCK, min((block + 1) * BLOCK, gradient.size)
-        sums[block, 0] = sum_block(sums[block], gradient[start:stop], _part(accumulated, start, stop), fields)
+        sums[block] = sum_block(gradient[start:stop], _part(accumulated, start, stop), fields)
     total = 0.0
-    for block in range(sums.shape[0]):
-        total += sums[block, 0]
+    for block in range(sums.size):
+        total += sums[block]
     return total
 
 
@@ -274,9 +369,18 @@ _KERNELS = {
     for order, bound in ORDERS.items()
     for parallel in (False, True)
 }
+_BFLOAT16_KERNELS = {
+    (order, parallel): jit.kernel(_update_bfloat16, rule, bfloat16, parallel=parallel, **bound)
+    for order, bound in ORDERS.items()
+    for parallel in (False, True)
+}
 update_serial = _KERNELS["native", False]
 update_parallel = _KERNELS["native", True]
 update_inlined = jit.kernel(_update, rule, is_inlined=True, **ORDERS["native"])
+update_bfloat16_serial = _BFLOAT16_KERNELS["native", False]
+update_bfloat16_parallel = _BFLOAT16_KERNELS["native", True]
+widen = jit.kernel(_widen, bfloat16)
+round_to_nearest = jit.kernel(_round_to_nearest, bfloat16)
 sum_block = jit.scalar(_sum_block, makes_arrays=True)
 is_sum_exact = jit.scalar(_is_sum_exact)
 with_factor = jit.scalar(_with_factor)
@@ -292,6 +396,11 @@ add_rows = jit.kernel(_add_rows)
 def update_for(size, order="native"):
     """The kernel for arrays of `size` elements in this process and thread, with one of `ORDERS`."""
     return _KERNELS[order, jit.use_threads(size)]
+
+
+def update_bfloat16_for(size, order="native"):
+    """As `update_for`, for moments in bfloat16."""
+    return _BFLOAT16_KERNELS[order, jit.use_threads(size)]
 
 
 def _largest_magnitude(array):

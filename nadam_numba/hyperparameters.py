@@ -223,6 +223,8 @@ class Options:
         What to do about gradients that are not finite.
     lazy_sparse : bool
         Whether a row-sparse gradient updates the rows it touches only.
+    state_dtype : {"bfloat16"} or None
+        What the moments are kept in; None for the dtype of the parameters.
     capturable : bool
         Whether steps are counted on the GPU, so that they can be recorded and replayed.
     """
@@ -235,6 +237,7 @@ class Options:
     gradient_accumulation_steps: int | None = None
     nonfinite: str = "propagate"
     lazy_sparse: bool = False
+    state_dtype: str | None = None
     capturable: bool = False
 
     def __post_init__(self):
@@ -283,5 +286,6 @@ _OPTION_CHECKS = {
     "gradient_accumulation_steps": partial(integer_from, 2),
     "nonfinite": partial(one_of, ("propagate", "raise", "skip")),
     "lazy_sparse": true_or_false,
+    "state_dtype": partial(one_of, (None, "bfloat16")),
     "capturable": true_or_false,
 }

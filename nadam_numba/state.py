@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nadam_numba import schedules
+from nadam_numba import bfloat16, cpu, schedules
 from nadam_numba.arrays import Leaf, matching_array
 from nadam_numba.groups import ParameterGroup, check_group
 from nadam_numba.hyperparameters import Hyperparameters, Options, real_number, true_or_false
-from nadam_numba.update import STATE_ARRAYS, LeafState
+from nadam_numba.update import MOMENTS, STATE_ARRAYS, LeafState
 
 _LEAF_KEYS = ("path", "iterations", "mu_product", "is_decayed", *STATE_ARRAYS)
 _GROUP_KEYS = ("hyperparameters", "arrays")
+# Options that states of earlier versions do not have, and what these did.
+_LATER_OPTIONS = {"state_dtype": None, "capturable": False}
 
 
 def hyperparameters_as_data(values: Mapping) -> dict:
@@ -25,7 +27,7 @@ def hyperparameters_as_data(values: Mapping) -> dict:
 
 
 def leaf_as_data(state: LeafState) -> dict:
-    """The state of one array, the arrays copied and in its shape."""
+    """The state of one array, the arrays copied and in its shape and dtype."""
     data = {
         "path": state.leaf.path,
         "iterations": state.iterations,
@@ -34,7 +36,7 @@ def leaf_as_data(state: LeafState) -> dict:
     }
     for name in STATE_ARRAYS:
         flat = getattr(state, name)
-        data[name] = None if flat is None else state.leaf.to_host(flat)
+        data[name] = None if flat is None else state.leaf.to_host(_numbers(flat, state.leaf))
     return data
 
 
@@ -66,7 +68,10 @@ def checked_group(
     paths = [state.leaf.path for state in group.states]
     if set(by_path) != set(paths):
         raise ValueError(f"{name}['arrays'] has the paths {list(by_path)}: it must have {paths}")
-    return overrides, [checked_leaf(*by_path[state.leaf.path], state.leaf, options) for state in group.states]
+    states = [checked_leaf(*by_path[state.leaf.path], state.leaf, options) for state in group.states]
+    for loaded, state in zip(states, group.states, strict=True):
+        loaded.seed = state.seed
+    return overrides, states
 
 
 def checked_hyperparameters(name: str, data: Mapping, learning_rate) -> Hyperparameters:
@@ -88,7 +93,9 @@ def checked_overrides(name: str, data: Mapping, learning_rate) -> dict:
 
 
 def checked_options(name: str, data: Mapping) -> Options:
-    """Options from a dict that has them all."""
+    """Options from a dict that has them all, but for those that came later."""
+    if isinstance(data, Mapping):
+        data = _LATER_OPTIONS | dict(data)
     check_keys(name, data, [field.name for field in dataclasses.fields(Options)])
     return Options(**data)
 
@@ -110,6 +117,8 @@ def checked_leaf(name: str, data: Mapping, leaf: Leaf, options: Options) -> Leaf
     for key in ("second_moment", "largest_moment"):
         if arrays[key] is not None and (arrays[key] < 0.0).any():
             raise ValueError(f"{name}[{key!r}] has the element {arrays[key].min()}: means of squares are >= 0")
+    if options.state_dtype is not None:
+        arrays |= {key: _bits(arrays[key]) for key in MOMENTS if arrays[key] is not None}
     mu_product = data["mu_product"]
     return LeafState(
         leaf,
@@ -150,3 +159,18 @@ def checked_count(name: str, value) -> int:
 
 def _checked_array(name, array, leaf):
     return None if array is None else leaf.flatten(np.array(matching_array(name, array, leaf)))
+
+
+def _numbers(flat, leaf):
+    """The numbers of an array of the state, which may be kept as their bits."""
+    if flat.dtype != bfloat16.BITS:
+        return flat
+    numbers = np.empty(flat.size, leaf.real_dtype)
+    cpu.widen(numbers, flat)
+    return numbers
+
+
+def _bits(numbers):
+    bits = np.empty(numbers.size, bfloat16.BITS)
+    cpu.round_to_nearest(bits, numbers)
+    return bits

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba import cpu, jit, pointers, table_kernels
+from nadam_numba import bfloat16, cpu, jit, pointers, table_kernels
 from nadam_numba.arrays import Leaf
 from nadam_numba.dialects import NATIVE
 from nadam_numba.hyperparameters import Hyperparameters, Options
 from nadam_numba.pointers import ALIGNED, C_CONTIGUOUS, F_CONTIGUOUS
-from nadam_numba.table_kernels import BYTES, GRADIENT, PARAMETER, ROWS, SETTINGS, STATE
+from nadam_numba.table_kernels import BYTES, GRADIENT, PARAMETER, ROWS, SEED, SETTINGS, STATE
 from nadam_numba.update import STATE_ARRAYS, LeafState
 
 # In a structure, the place of an array.
@@ -343,6 +343,7 @@ def _make_table(positions, states, hyper, options, spans):
     likenesses = [state.leaf.array.view() for state in states]
     arrays = [_state_arrays(state, hyper) for state in states]
     places = np.zeros((ROWS, len(states)), np.int64)
+    places[SEED] = [state.seed for state in states]
     for column, (state, likeness, by_name) in enumerate(zip(states, likenesses, arrays, strict=True)):
         leaf = state.leaf
         layout = ALIGNED | (F_CONTIGUOUS if leaf.order == "F" else C_CONTIGUOUS)
@@ -370,10 +371,11 @@ def _add_loops(table, hyper, options, spans):
     """Bind the compiled loops that steps with these settings need to what they take."""
     sizes = [state.leaf.size for state in table.states]
     chunks = table.chunks
-    like = np.empty(0, table.states[0].leaf.real_dtype)
-    largest_moment, average, accumulated = (
-        None if table.arrays[0][name] is None else like for name in ("largest_moment", "average", "accumulated")
-    )
+    kept = table.arrays[0]
+    like, like_moments = np.empty(0, table.states[0].leaf.real_dtype), kept["first_moment"][:0]
+    largest_moment = None if kept["largest_moment"] is None else like_moments
+    average, accumulated = (None if kept[name] is None else like for name in ("average", "accumulated"))
+    step = table_kernels.step_bfloat16 if like_moments.dtype == bfloat16.BITS else table_kernels.step
     factors = None if hyper.clipnorm is None else np.ones(len(sizes))
     settings = table.settings
     settings["places"], settings["arrays"] = table.places.ctypes.data, len(sizes)
@@ -386,14 +388,14 @@ def _add_loops(table, hyper, options, spans):
         return Loop(*kernels, (address, *arguments), sum(sizes), jit.may_use_threads(sum(sizes)), jit.ThreadChoice())
 
     table.kept.append(spans)
-    table.update = loop(table_kernels.step, like, largest_moment, average, accumulated, factors)
+    table.update = loop(step, like, like_moments, largest_moment, average, accumulated, factors)
     if accumulated is not None:
         table.micro_step = loop(table_kernels.accumulate, like, average)
     if options.nonfinite != "propagate":
         table.has_only_finite = loop(table_kernels.has_only_finite, like)
     if hyper.clipnorm is not None or options.global_clipnorm is not None:
         blocks = _make_chunks(sizes, cpu.BLOCK)
-        sums = np.empty((len(blocks), cpu.LANES))
+        sums = np.empty(len(blocks))
         table.measure = loop(table_kernels.measure, like, accumulated, blocks, sums, table.norms, factors)
 
 

@@ -9,15 +9,17 @@ import math
 import numba
 import numpy as np
 
-from nadam_numba import cpu, jit, pointers, rule
+from nadam_numba import bfloat16, cpu, jit, pointers, rule
 from nadam_numba.pointers import WRITEABLE, array_at
 from nadam_numba.rule import Scalars
 
 # Rows of a table's places; a column is an array. The addresses of objects: the gradient, the parameter, and one like
-# the parameter when the table was made; the flags that a gradient needs, and its bytes; the addresses of the state.
+# the parameter when the table was made; the flags that a gradient needs, and its bytes; the addresses of the state; the
+# seed of the noise that rounds it.
 GRADIENT, PARAMETER, LIKENESS, LAYOUT, BYTES = range(5)
 FIRST_MOMENT, SECOND_MOMENT, LARGEST_MOMENT, AVERAGE, ACCUMULATED = STATE = tuple(range(5, 10))
-ROWS = 10
+SEED = 10
+ROWS = 11
 
 # What a loop finds by the one address that it is handed, for to hand it an array takes longer than to step one. The
 # addresses of arrays, and how many columns these have; the address of the type that gradients have; what the scalars of
@@ -134,15 +136,24 @@ def _parameter_at(places, column, first, size, like):
     return array_at(pointers.elements_of(places[PARAMETER, column]) + first, size, like)
 
 
-def _step(table, like, largest_moment, average, accumulated, factors):
+# How the numbers of a chunk are updated: each kernel has one way bound to it.
+_update = None
+
+
+def _update_in_full(*arguments):
+    """`cpu.update_serial`, which needs no numbers for noise."""
+    cpu.update_serial(*arguments[:8], *arguments[11:])
+
+
+def _step(table, like, like_moments, largest_moment, average, accumulated, factors):
     """Make one step of all arrays, unless one is unusual: its column is returned, and -1 after a step.
 
     Parameters
     ----------
     table : int
         The address of its settings.
-    like, largest_moment, average, accumulated : ndarray, shape (0,), or None
-        Of the arrays' real dtype; None where there is none of the kind.
+    like, like_moments, largest_moment, average, accumulated : ndarray, shape (0,), or None
+        Of the dtype of the parameters' real numbers, or of the moments; None where there is none of the kind.
     factors : ndarray, shape (k,), or None
         What brings down the norm of each gradient.
     """
@@ -153,17 +164,22 @@ def _step(table, like, largest_moment, average, accumulated, factors):
     places, chunks = _places(settings[0]), _chunks(settings[0])
     mu_product, scalars = _scalars(settings[0])
     common = cpu.with_factor(scalars, settings[0]["common_factor"])
+    updates = settings[0]["iterations"]
     for chunk in numba.prange(chunks.shape[0]):
-        column, first, size = chunks[chunk, 0], chunks[chunk, 1] * like.itemsize, chunks[chunk, 2]
-        cpu.update_serial(
+        column, start, size = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
+        first, first_of_moments = start * like.itemsize, start * like_moments.itemsize
+        _update(
             _parameter_at(places, column, first, size, like),
-            array_at(places[FIRST_MOMENT, column] + first, size, like),
-            array_at(places[SECOND_MOMENT, column] + first, size, like),
-            array_at(places[LARGEST_MOMENT, column] + first, size, largest_moment),
+            array_at(places[FIRST_MOMENT, column] + first_of_moments, size, like_moments),
+            array_at(places[SECOND_MOMENT, column] + first_of_moments, size, like_moments),
+            array_at(places[LARGEST_MOMENT, column] + first_of_moments, size, largest_moment),
             array_at(places[AVERAGE, column] + first, size, average),
             array_at(places[ACCUMULATED, column] + first, size, accumulated),
             _gradient_at(places, column, first, size, like),
             None,
+            places[SEED, column],
+            updates,
+            start,
             *_clipped(common, factors, column),
         )
     settings[0]["mu_product"] = mu_product
@@ -199,7 +215,7 @@ def _measure(table, like, accumulated, blocks, sums, norms, factors):
         As in `_step`.
     blocks : ndarray, shape (b, 3), int64
         As its chunks, in blocks of `cpu.BLOCK` numbers.
-    sums : ndarray, shape (b, cpu.LANES)
+    sums : ndarray, shape (b,)
         Overwritten.
     norms : ndarray, shape (k,)
         Overwritten by the norms, as they are after each has been clipped by itself.
@@ -217,10 +233,10 @@ def _measure(table, like, accumulated, blocks, sums, norms, factors):
         column, first, size = blocks[block, 0], blocks[block, 1] * like.itemsize, blocks[block, 2]
         gradient = _gradient_at(places, column, first, size, like)
         others = array_at(places[ACCUMULATED, column] + first, size, accumulated)
-        sums[block, 0] = cpu.sum_block(sums[block], gradient, others, fields)
+        sums[block] = cpu.sum_block(gradient, others, fields)
     norms[:] = 0.0
     for block in range(blocks.shape[0]):
-        norms[blocks[block, 0]] += sums[block, 0]
+        norms[blocks[block, 0]] += sums[block]
     for column in range(norms.size):
         if cpu.is_sum_exact(norms[column], like):
             norms[column] = math.sqrt(norms[column])
@@ -251,10 +267,11 @@ def _has_only_finite(table, like):
     return others == 0
 
 
-def _both(function):
+def _both(function, **bound):
     """The kernels of `function` without and with threads."""
     return tuple(
-        jit.kernel(function, cpu, pointers, rule, parallel=parallel, makes_arrays=True) for parallel in (False, True)
+        jit.kernel(function, bfloat16, cpu, pointers, rule, parallel=parallel, makes_arrays=True, **bound)
+        for parallel in (False, True)
     )
 
 
@@ -266,7 +283,9 @@ _clipped = jit.scalar(_clipped)
 _gradient_at = jit.scalar(_gradient_at, makes_arrays=True)
 _parameter_at = jit.scalar(_parameter_at, makes_arrays=True)
 find_unusual = jit.kernel(_find_unusual, pointers, makes_arrays=True)
-step = _both(_step)
+_update_in_full = jit.scalar(_update_in_full)
+step = _both(_step, _update=_update_in_full)
+step_bfloat16 = _both(_step, _update=cpu.update_bfloat16_serial)
 accumulate = _both(_accumulate)
 measure = _both(_measure)
 has_only_finite = _both(_has_only_finite)

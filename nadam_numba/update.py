@@ -2,10 +2,11 @@
 
 import dataclasses
 import math
+import zlib
 
 import numpy as np
 
-from nadam_numba import cpu
+from nadam_numba import bfloat16, cpu
 from nadam_numba.arrays import Leaf
 from nadam_numba.dialects import Dialect
 from nadam_numba.gradients import Rows, conditioned, dense, is_finite, summed
@@ -14,6 +15,8 @@ from nadam_numba.rule import Scalars
 
 # The arrays of a state, which may be None.
 STATE_ARRAYS = ("first_moment", "second_moment", "largest_moment", "average", "accumulated")
+# Those that may be kept as bits of bfloat16.
+MOMENTS = ("first_moment", "second_moment", "largest_moment")
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -24,6 +27,7 @@ class LeafState:
     ----------
     leaf : Leaf
     first_moment, second_moment : ndarray, shape (leaf.size,)
+        Of the leaf's real dtype, or bits of bfloat16, as is the largest moment then.
     largest_moment, average, accumulated : ndarray, shape (leaf.size,), or None
         With amsgrad; with a moving average of the parameter; with accumulation of gradients.
     iterations : int
@@ -32,6 +36,8 @@ class LeafState:
         Product of the momentum coefficients so far.
     is_decayed : bool
         Whether weight decay applies to it.
+    seed : int
+        Of the noise that rounds moments in bfloat16.
     """
 
     leaf: Leaf
@@ -43,21 +49,28 @@ class LeafState:
     iterations: int = 0
     mu_product: float = 1.0
     is_decayed: bool = True
+    seed: int = 0
 
     @classmethod
-    def fresh(cls, leaf: Leaf, options: Options) -> "LeafState":
-        """The state before the first step."""
-        zeros = [leaf.zeros() for _ in range(2)]
+    def fresh(cls, leaf: Leaf, options: Options, group: int = 0) -> "LeafState":
+        """The state before the first step; `group` is the number of the group that the array is in."""
+        dtype = leaf.real_dtype if options.state_dtype is None else bfloat16.BITS
+        zeros = [leaf.zeros(dtype) for _ in range(2)]
         # The average takes the value of the parameter in the first step, if the step reaches it.
         average = leaf.elements() if options.use_ema else None
-        accumulated = leaf.zeros() if options.gradient_accumulation_steps else None
-        return cls(leaf, *zeros, average=average, accumulated=accumulated)
+        accumulated = leaf.zeros(leaf.real_dtype) if options.gradient_accumulation_steps else None
+        return cls(leaf, *zeros, average=average, accumulated=accumulated, seed=seed_of(leaf, group))
 
     def copy(self) -> "LeafState":
         """The same with arrays of its own, but for the parameter."""
         arrays = {name: getattr(self, name) for name in STATE_ARRAYS}
         copies = {name: None if array is None else self.leaf.copy_of(array) for name, array in arrays.items()}
         return dataclasses.replace(self, **copies)
+
+
+def seed_of(leaf: Leaf, group: int) -> int:
+    """A number that differs between the arrays of an optimizer, and does not depend on the order of a dict."""
+    return zlib.crc32(f"{group}/{leaf.path}".encode())
 
 
 NO_UPDATE = Scalars(*[0.0] * 7)
@@ -241,17 +254,12 @@ def _norm(update, dialect):
 
 def _apply_dense(state, gradient, square, scalars, dialect):
     elements = state.leaf.flatten(state.leaf.array)
-    cpu.update_for(elements.size, dialect.order)(
-        elements,
-        state.first_moment,
-        state.second_moment,
-        state.largest_moment,
-        state.average,
-        state.accumulated,
-        gradient,
-        square,
-        *scalars,
-    )
+    arrays = state.first_moment, state.second_moment, state.largest_moment, state.average, state.accumulated
+    if state.first_moment.dtype == bfloat16.BITS:
+        update, place = cpu.update_bfloat16_for(elements.size, dialect.order), (state.seed, state.iterations, 0)
+    else:
+        update, place = cpu.update_for(elements.size, dialect.order), ()
+    update(elements, *arrays, gradient, square, *place, *scalars)
     _write_back(state.leaf, elements)
 
 
@@ -282,12 +290,14 @@ def _gather(state, indices):
     leaf = state.leaf
 
     def rows_of(flat):
-        return None if flat is None else _flat(leaf.unflatten(flat)[indices], leaf)
+        return None if flat is None else _flat(_in_shape(leaf, flat)[indices], flat.dtype)
 
     array = np.ascontiguousarray(leaf.array[indices])
     return LeafState(
         Leaf(leaf.name, leaf.path, array, array.shape, "C", is_contiguous=True),
         *map(rows_of, (state.first_moment, state.second_moment, state.largest_moment, state.average)),
+        iterations=state.iterations,
+        seed=state.seed,
     )
 
 
@@ -296,11 +306,19 @@ def _scatter(touched, state, indices):
     for name in ("first_moment", "second_moment", "largest_moment", "average"):
         flat = getattr(state, name)
         if flat is not None:
-            state.leaf.unflatten(flat)[indices] = touched.leaf.unflatten(getattr(touched, name))
+            _in_shape(state.leaf, flat)[indices] = _in_shape(touched.leaf, getattr(touched, name))
 
 
-def _flat(array, leaf):
-    return np.ascontiguousarray(array).reshape(-1).view(leaf.real_dtype)
+def _in_shape(leaf, flat):
+    """An array of a state in the shape of its parameter; bits that belong to a complex number are one number there."""
+    if flat.dtype != bfloat16.BITS:
+        return leaf.unflatten(flat)
+    bits = flat.view(np.uint32) if leaf.array.dtype.kind == "c" else flat
+    return bits.reshape(leaf.shape, order=leaf.order)
+
+
+def _flat(array, dtype):
+    return np.ascontiguousarray(array).reshape(-1).view(dtype)
 
 
 def _write_back(leaf, elements):

@@ -6,6 +6,7 @@ Every scalar is computed in float64 and rounded once to the dtype of the arrays,
 import functools
 import math
 import operator
+import zlib
 
 import numpy as np
 
@@ -149,11 +150,18 @@ class Optimizer:
         v = T(b2) * self.v[number] + T(1 - b2) * g * g
         largest = np.maximum(self.largest[number], v)
         used = largest if self.option("amsgrad", False) else v
+        kept = m, v, largest
+        if self.option("state_dtype"):
+            # A single array has no index that leads to it.
+            path = str(number) if len(self.params) > 1 else ""
+            noise = noise_of(p.shape, zlib.crc32(f"0/{path}".encode()), t - 1)
+            kept = to_bfloat16(m, noise % 2**16), to_bfloat16(v, noise // 2**16), to_nearest_bfloat16(largest)
         root = np.sqrt(used * T(1 / (1 - b2 ** float(t))) + T(self.option("epsilon_root", 0.0)))
         rate = T(learning_rate) / (root + T(epsilon))
         p = p - T(weights[0]) * g * rate
         p = p - T(weights[1]) * m * rate
-        self.params[number], self.m[number], self.v[number], self.largest[number] = p, m, v, largest
+        self.params[number] = p
+        self.m[number], self.v[number], self.largest[number] = kept
 
     def average(self):
         momentum = self.option("ema_momentum", 0.99) if self.updates else 0.0
@@ -178,3 +186,33 @@ def sum_of_squares(array):
     for block in sums.tolist():
         total += functools.reduce(operator.add, block, 0.0)
     return total
+
+
+def noise_of(shape, seed, step):
+    """32 random bits for each element of an array, by the formulas in the docstring of `nadam_numba.bfloat16`."""
+    (key,) = lowbias32(lowbias32(np.array([step])) ^ seed)
+    return lowbias32(np.arange(math.prod(shape)) ^ key).reshape(shape)
+
+
+def lowbias32(x):
+    """C. Wellons' hash of 32-bit numbers, https://github.com/skeeto/hash-prospector, in 64 bits."""
+    x = x.astype(np.uint64)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = (x ^ x >> np.uint64(shift)) * np.uint64(factor) % np.uint64(2**32)
+    return (x ^ x >> np.uint64(16)).astype(np.int64)
+
+
+def to_bfloat16(array, noise):
+    """Finite numbers, moved away from 0 to a multiple of their last place with the probability of what lies above."""
+    x = array.astype(np.float32).astype(np.float64)
+    place = 2.0 ** (np.maximum(np.frexp(x)[1], -125) - 8)
+    lower = np.floor(np.abs(x) / place)
+    above = np.abs(x) / place - lower
+    return (np.sign(x) * (lower + (above * 2**16 + noise >= 2**16)) * place).astype(array.dtype)
+
+
+def to_nearest_bfloat16(array):
+    """Halves to even."""
+    x = array.astype(np.float32).astype(np.float64)
+    place = 2.0 ** (np.maximum(np.frexp(x)[1], -125) - 8)
+    return (np.rint(x / place) * place).astype(array.dtype)

@@ -220,9 +220,9 @@ def test_copy_kernel_reads_four_arrays_and_writes_three():
     arrays = [np.arange(5.0), np.full(5, 10.0), np.full(5, 20.0), np.full(5, 0.5)]
     before = [array.copy() for array in arrays]
     copy_kernel.move_serial(*arrays[:3], None, arrays[3])
-    for old, new in zip(before[:3], arrays[:3], strict=True):
-        # What is written depends on what was there, and on the gradient: all four are read.
-        np.testing.assert_array_equal(new, old + before[3])
+    # What is written depends on what was there, and once on the gradient: all four are read.
+    for old, new, change in zip(before[:3], arrays[:3], (before[3], 1.0, 1.0), strict=True):
+        np.testing.assert_array_equal(new, old + change)
     np.testing.assert_array_equal(arrays[3], before[3])
 
 
@@ -248,9 +248,24 @@ def test_bytes_are_those_of_the_arrays(options, count):
         assert SMALL["arrays"]._replace(options=options, dtype=dtype).bytes_per_element == count * itemsize
 
 
+def test_moments_in_bfloat16_have_two_bytes():
+    case = SMALL["arrays"]._replace(options={"state_dtype": "bfloat16"})
+    assert (case.bytes_per_element, case._replace(dtype="float64").bytes_per_element) == (20, 32)
+    assert case._replace(options=case.options | {"amsgrad": True}).bytes_per_element == 24
+
+
 def test_bytes_are_not_told_where_steps_differ():
     assert SMALL["sizes"]._replace(options={"gradient_accumulation_steps": 4}).bytes_per_element is None
     assert SMALL["sparse"].bytes_per_element is SMALL["minimize"].bytes_per_element is None
+
+
+def test_copy_kernel_moves_moments_in_bfloat16():
+    contender = copy_kernel.make(SMALL["arrays"]._replace(options={"state_dtype": "bfloat16"}))
+    contender.step()
+    parameter, *moments = contender.result()
+    assert parameter.dtype == np.float32
+    for moment in moments:
+        np.testing.assert_array_equal(moment, np.ones(12, np.uint16), strict=True)
 
 
 @pytest.mark.parametrize("option", [{"global_clipnorm": 1.0}, {"gradient_accumulation_steps": 4}])

@@ -170,6 +170,28 @@ def test_sums_of_squares_are_those_of_the_reference(size, dtype):
 
 
 @needs_compiler
+@needs_x86
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
+@pytest.mark.parametrize("has_all", [False, True], ids=["plain", "all options"])
+def test_kernel_with_moments_in_bfloat16_is_vectorised(has_all, parallel, dtype, monkeypatch):
+    monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")
+    update = jit.kernel(cpu._update_bfloat16, rule, parallel=parallel, **cpu.ORDERS["native"])
+    p, m, v, g = random_arrays(8, dtype)
+    first, second, largest = (np.zeros(8, np.uint16) for _ in range(3))
+    largest, *others = [largest, m, v, np.zeros(8, dtype)] if has_all else [None] * 4
+    average, accumulated, square = others
+    scalars = Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5)
+    update(p, first, second, largest, average, accumulated, g, square, 1, 2, 3, *scalars)
+    (assembly,) = update.inspect_asm().values()
+    suffix = {np.float32: "ps", np.float64: "pd"}[dtype]
+    assert re.search(rf"\bv?sqrt{suffix}\b", assembly)
+    assert re.search(rf"\bv?div{suffix}\b", assembly)
+    if dtype is np.float32:
+        assert not re.search(r"\bv?cvt(ss2sd|ps2pd)\b", assembly)
+
+
+@needs_compiler
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
 def test_a_kernel_compiles_once_per_dtype(parallel):
     update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu.ORDERS["torch"])

@@ -258,6 +258,19 @@ def test_what_was_recorded_on_a_gpu_goes_on_on_the_host():
     assert not on_the_host.options.capturable
 
 
+def test_moments_in_bfloat16_stay_on_the_host():
+    array = on_gpu(np.ones(3))
+    with pytest.raises(ValueError, match="state_dtype='bfloat16': for arrays on GPUs it must be None"):
+        NAdam(array, state_dtype="bfloat16")
+    on_the_host = NAdam(np.ones(3), state_dtype="bfloat16")
+    on_the_host.step(np.ones(3))
+    optimizer = NAdam(array)
+    optimizer.load_state_dict(on_the_host.state_dict())
+    optimizer.step(on_gpu(np.ones(3)))
+    assert optimizer.iterations == 2
+    assert optimizer.options.state_dtype is None
+
+
 def test_own_gradients_and_groups():
     p = np.ones((2, 3))
     array, expected = on_gpu(p), p.copy()

@@ -18,6 +18,7 @@ KEPT_ARRAYS = {
     "decay": (2, {"weight_decay": 0.1, "decoupled_weight_decay": True}),
     "clip": (2, {"clipvalue": 0.5, "clipnorm": 1.0}),
     "global clip": (2, {"global_clipnorm": 1.0}),
+    "bfloat16": (1, {"state_dtype": "bfloat16"}),
 }
 
 

@@ -95,6 +95,8 @@ OPTIONS = [
     {"gradient_accumulation_steps": 5, "nonfinite": "skip", "loss_scale_factor": 4.0},
     {"gradient_accumulation_steps": 2, "global_clipnorm": 0.5, "clipnorm": 0.4, "clipvalue": 0.3},
     {"gradient_accumulation_steps": 3, "use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
+    {"state_dtype": "bfloat16"},
+    {"state_dtype": "bfloat16", "amsgrad": True, "use_ema": True, "weight_decay": 0.1},
 ]
 
 
@@ -197,13 +199,19 @@ def test_any_options_together(seed):
 @needs_x86
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
 @pytest.mark.parametrize(
-    "options", [{"amsgrad": True}, {"amsgrad": True, "use_ema": True, "gradient_accumulation_steps": 2}], ids=str
+    ("options", "update"),
+    [
+        ({"amsgrad": True}, table_kernels._update_in_full),
+        ({"amsgrad": True, "use_ema": True, "gradient_accumulation_steps": 2}, table_kernels._update_in_full),
+        ({"state_dtype": "bfloat16", "amsgrad": True}, cpu.update_bfloat16_serial),
+    ],
+    ids=str,
 )
-def test_steps_by_table_are_vectorised(options, parallel, monkeypatch):
+def test_steps_by_table_are_vectorised(options, update, parallel, monkeypatch):
     monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
     optimizer = NAdam([np.zeros(8, np.float32)], **options)
     optimizer.step([np.ones(8, np.float32)])
-    step = jit.kernel(table_kernels._step, cpu, pointers, rule, parallel=parallel, makes_arrays=True)
+    step = jit.kernel(table_kernels._step, cpu, rule, parallel=parallel, makes_arrays=True, _update=update)
     step(*optimizer._plan.tables[0].update.arguments)
     (assembly,) = step.inspect_asm().values()
     assert re.search(r"\bv?sqrtps\b", assembly)

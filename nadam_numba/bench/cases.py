@@ -21,6 +21,7 @@ OPTIONS = {
     "clip by value": {"clipvalue": 1.0},
     "decoupled decay": {"weight_decay": 0.01, "decoupled_weight_decay": True},
     "accumulation of 4": {"gradient_accumulation_steps": 4},
+    "bfloat16 moments": {"state_dtype": "bfloat16"},
 }
 # Arrays that an option makes a step read or write besides the seven.
 _FURTHER_ARRAYS = {"amsgrad": 2, "use_ema": 2, "global_clipnorm": 1}
@@ -62,7 +63,12 @@ class Case(NamedTuple):
         """What a step reads and writes; None where that differs from step to step."""
         if self.group in ("sparse", "minimize") or "gradient_accumulation_steps" in self.options:
             return None
-        return (7 + sum(_FURTHER_ARRAYS.get(option, 0) for option in self.options)) * np.dtype(self.dtype).itemsize
+        arrays = 7 + sum(_FURTHER_ARRAYS.get(option, 0) for option in self.options)
+        itemsize = np.dtype(self.dtype).itemsize
+        if self.options.get("state_dtype") is None:
+            return arrays * itemsize
+        moments = 6 if "amsgrad" in self.options else 4
+        return (arrays - moments) * itemsize + moments * 2
 
 
 def make_cases(groups, quick=False, largest=None):

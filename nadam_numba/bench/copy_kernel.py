@@ -9,12 +9,13 @@ from nadam_numba.bench.memory import aligned_copy
 
 
 def _move(parameter, first_moment, second_moment, fourth, gradient):
-    """Read all arrays and write all but the gradient; `fourth` may be None."""
+    """Read all arrays and write all but the gradient; the moments may be integers, and `fourth` may be None."""
+    one = first_moment.dtype.type(1)
     for i in numba.prange(parameter.size):
         g = gradient[i]
         parameter[i] += g
-        first_moment[i] += g
-        second_moment[i] += g
+        first_moment[i] += one
+        second_moment[i] += one
         if fourth is not None:
             fourth[i] += g
 
@@ -44,7 +45,9 @@ def make(case):
         return None
     generator = np.random.default_rng(0)
     gradient = aligned_copy(generator.standard_normal(case.elements, case.dtype), 3)
-    written = [aligned_copy(np.zeros_like(gradient), place) for place in range(count)]
+    moments = gradient.dtype if case.options.get("state_dtype") is None else np.uint16
+    dtypes = (gradient.dtype, moments, moments, gradient.dtype)
+    written = [aligned_copy(np.zeros(gradient.size, dtypes[place]), place) for place in range(count)]
     fourth = written[3] if count == 4 else None
     move = move_parallel if jit.use_threads(gradient.size) else move_serial
     return Contender("copy kernel", lambda: move(*written[:3], fourth, gradient), lambda: written)

@@ -81,7 +81,7 @@ def _optax_optimizer(optax, options):
 def make_keras(case, inputs, threads):
     """keras.optimizers.Nadam; None for options that it has not."""
     options = dict(case.options)
-    if options.pop("amsgrad", False):
+    if options.pop("amsgrad", False) or "state_dtype" in options:
         return None
     # Keras' weight decay is the decoupled one.
     options.pop("decoupled_weight_decay", None)

@@ -81,8 +81,10 @@ def _sparse(name, table, gradient, expected=None, **options):
 
 def _ours(case, inputs):
     arrays = [aligned_copy(parameter, 0) for parameter in inputs.parameters]
-    optimizer = _optimizer(arrays, TORCH_DECAY, **case.options)
-    return Contender(OURS, functools.partial(optimizer.step, inputs.gradients), lambda: arrays)
+    # A single array needs no list around it.
+    params, grads = (arrays, inputs.gradients) if len(arrays) > 1 else (arrays[0], inputs.gradients[0])
+    optimizer = _optimizer(params, TORCH_DECAY, **case.options)
+    return Contender(OURS, functools.partial(optimizer.step, grads), lambda: arrays)
 
 
 def _optimizer(arrays, momentum_decay, **options):

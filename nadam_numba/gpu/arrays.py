@@ -63,13 +63,13 @@ class GpuLeaf(Leaf):
         now = place_of(array)
         return now is not None and place(now.memory) == place(self.memory)
 
-    def zeros(self):
+    def zeros(self, dtype):
         """A flat array of zeros for its state."""
-        return device.zeros(f"the state of {self.name}", self.size, self.real_dtype, self.device)
+        return device.zeros(f"the state of {self.name}", self.size, dtype, self.device)
 
     def array_of_zeros(self):
         """An array of zeros of Numba's, like the parameter."""
-        return self.zeros()[: self.size].view(self.dtype).reshape(*self.shape, order=self.order)
+        return self.zeros(self.real_dtype)[: self.size].view(self.dtype).reshape(*self.shape, order=self.order)
 
     def empty(self):
         """A flat array of any numbers."""
