@@ -256,6 +256,7 @@ class Options:
             "gradient_accumulation_steps": None,
             "nonfinite": "propagate",
             "lazy_sparse": False,
+            "state_dtype": None,
         }
         for name, value in neutral.items():
             if getattr(self, name) != value:

@@ -562,13 +562,9 @@ class NAdam:
             "state_dict['hyperparameters']", state_dict["hyperparameters"], self.learning_rate
         )
         options = checked_options("state_dict['options']", state_dict["options"])
-        # Where a state comes from does not matter.
-        is_on_host = self._backend is backends.CPU
-        options = dataclasses.replace(
-            options,
-            capturable=options.capturable and not is_on_host,
-            state_dtype=options.state_dtype if is_on_host else None,
-        )
+        if self._backend is backends.CPU:
+            # Where a state comes from does not matter.
+            options = dataclasses.replace(options, capturable=False)
         micro_steps = options.gradient_accumulation_steps or 1
         if counts[1] >= micro_steps:
             raise ValueError(f"state_dict['micro_steps']={counts[1]}: it must be less than {micro_steps}")
@@ -727,8 +723,6 @@ class NAdam:
         backend = backends.backend_of(all_leaves)
         if self._options.capturable and backend is backends.CPU:
             raise ValueError("capturable=True: it is for arrays on GPUs, and these are in NumPy's memory")
-        if self._options.state_dtype is not None and backend is not backends.CPU:
-            raise ValueError(f"state_dtype={self._options.state_dtype!r}: for arrays on GPUs it must be None")
         self._backend = backend
         for number, group in enumerate(groups, len(self._groups)):
             group.states = [LeafState.fresh(leaf, self._options, number) for leaf in leaves(group.tree)]

@@ -36,7 +36,7 @@ def leaf_as_data(state: LeafState) -> dict:
     }
     for name in STATE_ARRAYS:
         flat = getattr(state, name)
-        data[name] = None if flat is None else state.leaf.to_host(_numbers(flat, state.leaf))
+        data[name] = None if flat is None else _in_shape(state.leaf, _numbers(state.leaf.fetched(flat), state.leaf))
     return data
 
 
@@ -159,6 +159,10 @@ def checked_count(name: str, value) -> int:
 
 def _checked_array(name, array, leaf):
     return None if array is None else leaf.flatten(np.array(matching_array(name, array, leaf)))
+
+
+def _in_shape(leaf, flat):
+    return leaf.unflatten(flat).copy(order="K")
 
 
 def _numbers(flat, leaf):

@@ -77,6 +77,16 @@ def test_the_update_moves_vectors_and_stays_in_its_precision_and_registers(dtype
     assert spilled == 0
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_moments_in_bfloat16_take_two_bytes(dtype):
+    ptx = ptx_of(kernels.update("native", dtype, True, False, False, False, True), 5)
+    assert ptx.count("ld.global.v4.u16") == ptx.count("st.global.v4.u16") == 3
+    assert dtype == FLOAT64 or ".f64" not in ptx
+    registers, spilled = assembled(ptx)
+    assert registers <= 168
+    assert spilled == 0
+
+
 def test_the_plain_update_in_single_precision_is_lean():
     registers, _ = assembled(ptx_of(kernels.update("native", FLOAT32, *FLAGS[0]), 5))
     assert registers <= 64

@@ -53,7 +53,7 @@ def _stream_of(where):
 
 def _table(tensors, dtype, number, tables):
     """The table of tensors; made anew when they have moved."""
-    rows = np.zeros((6, len(tensors)), np.int64)
+    rows = np.zeros((7, len(tensors)), np.int64)
     rows[:3] = [[row[k].data_ptr() for row in tensors] for k in (0, 2, 3)]
     sizes = [row[0].numel() * (2 if row[0].is_complex() else 1) for row in tensors]
     known = tables.get((number, dtype))

@@ -36,8 +36,8 @@ class Access(NamedTuple):
     store : function
         ``store(address, i, value)``.
     load_four, store_four : function
-        The same for WIDTH numbers from the i-th on, whose address is a multiple of ALIGNMENT: a tuple, or so many
-        arguments.
+        The same for WIDTH numbers from the i-th on: a tuple, or so many arguments. The address is a multiple of
+        ALIGNMENT, and i of WIDTH.
     """
 
     load: Callable
@@ -49,7 +49,7 @@ class Access(NamedTuple):
 
 @functools.cache
 def access(dtype: np.dtype) -> Access:
-    """The functions for float32, float64 or int64."""
+    """The functions for float32, float64, int64 or uint16."""
     return _simulated(dtype) if SIMULATES else _compiled(dtype)
 
 
@@ -64,19 +64,19 @@ def _simulated(dtype):
         c_type.from_address(address + i * size).value = value
 
     def load_four(address, i):
-        _check_alignment(address + i * size)
+        _check_alignment(address + i * size, WIDTH * size)
         return tuple(load(address, i + k) for k in range(WIDTH))
 
     def store_four(address, i, *values):
-        _check_alignment(address + i * size)
+        _check_alignment(address + i * size, WIDTH * size)
         for k, value in enumerate(values):
             store(address, i + k, value)
 
     return Access(load, load, store, load_four, store_four)
 
 
-def _check_alignment(address):
-    if address % ALIGNMENT:
+def _check_alignment(address, size):
+    if address % min(ALIGNMENT, size):
         raise ctypes.ArgumentError(f"misaligned address {address}")
 
 
@@ -86,7 +86,10 @@ def _compiled(dtype):
     from numba.cuda.np.numpy_support import from_dtype
 
     number = from_dtype(dtype)
-    llvm = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int64": ir.IntType(64)}[dtype.name]
+    integer = ir.IntType(8 * dtype.itemsize)
+    llvm = {"float32": ir.FloatType(), "float64": ir.DoubleType()}.get(dtype.name, integer)
+    # Four numbers of two bytes are not as long as what is moved at once.
+    alignment = min(ALIGNMENT, WIDTH * dtype.itemsize)
     vector = ir.VectorType(llvm, WIDTH)
 
     def pointer(builder, address, i, to):
@@ -126,7 +129,7 @@ def _compiled(dtype):
         numbers = types.UniTuple(number, WIDTH)
 
         def generate(context, builder, signature, arguments):
-            loaded = builder.load(pointer(builder, *arguments, vector), align=ALIGNMENT)
+            loaded = builder.load(pointer(builder, *arguments, vector), align=alignment)
             return context.make_tuple(
                 builder, numbers, [builder.extract_element(loaded, lane(k)) for k in range(WIDTH)]
             )
@@ -140,7 +143,7 @@ def _compiled(dtype):
             stored = ir.Constant(vector, ir.Undefined)
             for k, value in enumerate(values):
                 stored = builder.insert_element(stored, value, lane(k))
-            builder.store(stored, pointer(builder, address, i, vector), align=ALIGNMENT)
+            builder.store(stored, pointer(builder, address, i, vector), align=alignment)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, *[number] * WIDTH), generate

@@ -86,16 +86,16 @@ class GpuLeaf(Leaf):
 
     def copy_of(self, flat):
         """A copy of a flat array."""
-        copied = self.empty()
+        copied = device.empty(f"a copy of {self.name}", self.size, flat.dtype, self.device)
         with device.on(self.device):
             device.synchronize()
             copied.copy_to_device(flat)
         return copied
 
-    def to_host(self, flat) -> np.ndarray:
-        """A copy of a flat array on the host, in the shape of the leaf."""
+    def fetched(self, flat) -> np.ndarray:
+        """A flat array on the host."""
         with device.on(self.device):
-            return self.unflatten(device.fetched(flat)[: self.size])
+            return device.fetched(flat)[: self.size]
 
     def from_host(self, elements: np.ndarray):
         """A flat array of these numbers."""
@@ -103,7 +103,7 @@ class GpuLeaf(Leaf):
 
     def value(self) -> np.ndarray:
         """A copy of the array on the host."""
-        return self.to_host(self.elements())
+        return self.unflatten(self.fetched(self.elements()))
 
     def assign(self, array: np.ndarray) -> None:
         """Overwrite the array by one on the host."""

@@ -1,9 +1,10 @@
 """The rule in kernels for CUDA: made from the same scalar functions as those for the CPU, over tables of addresses.
 
 A table is for arrays of one real dtype on one device. Its fixed part holds, in rows of int64 with a column for each
-array, where its parameter and state are, then triples (column, first number, how many) for the chunks that a block of
-threads each works on. Its other part is sent to the card in each step: where the gradients are, 0 for none; which
-scalars an array has; and the scalars, in the arrays' dtype, so that kernels for float32 compute in float32 alone.
+array, where its parameter and state are and its seed, then triples (column, first number, how many) for the chunks that
+a block of threads each works on. Its other part is sent to the card in each step: where the gradients are, 0 for none;
+which scalars an array has; how many steps it has made; and the scalars, in the arrays' dtype, so that kernels for
+float32 compute in float32 alone.
 """
 
 import functools
@@ -12,7 +13,7 @@ from math import inf, isfinite, sqrt
 import numpy as np
 from numba import cuda, float64
 
-from nadam_numba import jit, rule
+from nadam_numba import bfloat16, jit, rule
 from nadam_numba.gpu.access import ALIGNMENT, WIDTH, access
 from nadam_numba.gpu.requirements import SIMULATES
 from nadam_numba.rule import ElementScalars
@@ -22,10 +23,10 @@ THREADS = 2 if SIMULATES else 256
 CHUNK = 4096
 
 # Rows of the fixed part of a table, and of the other one.
-PARAMETER, FIRST_MOMENT, SECOND_MOMENT, LARGEST_MOMENT, AVERAGE, ACCUMULATED, FIRST_CHUNK, CHUNK_COUNT = range(8)
-ROWS = 8
-GRADIENT, KIND = range(2)
-CHANGING_ROWS = 2
+PARAMETER, FIRST_MOMENT, SECOND_MOMENT, LARGEST_MOMENT, AVERAGE, ACCUMULATED, SEED, FIRST_CHUNK, CHUNK_COUNT = range(9)
+ROWS = 9
+GRADIENT, KIND, STEP = range(3)
+CHANGING_ROWS = 3
 SCALARS = len(ElementScalars._fields)
 _BYTES = 8  # of the numbers of tables
 
@@ -44,6 +45,12 @@ step_coefficients = _device(
     rule.step_coefficients, momentum_coefficient=_momentum_coefficient, nesterov_parts=_nesterov_parts
 )
 _adam_coefficients = _device(rule.adam_coefficients)
+_mix, _modulo = _device(bfloat16.mix), _device(bfloat16.modulo)
+_noise_key = _device(bfloat16.noise_key, mix=_mix, modulo=_modulo)
+_noise_at = _device(bfloat16.noise_at, mix=_mix, modulo=_modulo)
+_noise_of_first, _noise_of_second = _device(bfloat16.noise_of_first), _device(bfloat16.noise_of_second)
+_noise_to_nearest = _device(bfloat16.noise_to_nearest)
+_rounded, _widened = _device(bfloat16.rounded), _device(bfloat16.widened)
 # The orders of operations of `cpu.ORDERS` that arrays on a GPU can have.
 ORDERS = {
     "native": (_device(rule.move_native), _device(rule.descend_native)),
@@ -104,7 +111,15 @@ def _scalars_with(load):
 
 
 @functools.cache
-def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, has_sums: bool, has_factors: bool):
+def update(
+    order: str,
+    dtype: np.dtype,
+    has_largest: bool,
+    has_average: bool,
+    has_sums: bool,
+    has_factors: bool,
+    has_bits: bool = False,
+):
     """The kernel that makes one step of all arrays of a table that have a gradient.
 
     Parameters
@@ -116,6 +131,8 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
         Whether there are arrays of these kinds: for amsgrad, the moving average, earlier micro-steps.
     has_factors : bool
         Whether gradients are multiplied by a factor of their array, as the clipping of norms does.
+    has_bits : bool
+        Whether the moments are bits of bfloat16, rounded as `cpu.update_bfloat16_serial` does.
 
     Returns
     -------
@@ -123,14 +140,36 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
         ``kernel[blocks, THREADS, stream](fixed, changing, factors, columns, chunks)``: addresses, and how many.
     """
     load, load_constant, store, load_four, store_four = access(dtype)
-    scalars_of, zero = _scalars_with(load_constant), dtype.type(0)
+    moments = access(bfloat16.BITS if has_bits else dtype)
+    load_moment, store_moment = moments.load, moments.store
+    load_four_moments, store_four_moments = moments.load_four, moments.store_four
+    scalars_of, zero, cast = _scalars_with(load_constant), dtype.type(0), dtype.type
     move, descend = ORDERS[order]
 
-    def element(parameter, first_moment, second_moment, largest, average, accumulated, gradient, scalars):
+    def element(parameter, first_moment, second_moment, largest, average, accumulated, gradient, scalars, i, key):
         gradient = _conditioned_gradient(gradient, accumulated, scalars)
-        return update_element(
-            move, descend, parameter, first_moment, second_moment, largest, average, gradient, None, scalars
+        if not has_bits:
+            return update_element(
+                move, descend, parameter, first_moment, second_moment, largest, average, gradient, None, scalars
+            )
+        noise = _noise_at(0, i, key)
+        parameter, first, second, widest, average = update_element(
+            move,
+            descend,
+            parameter,
+            cast(_widened(first_moment)),
+            cast(_widened(second_moment)),
+            cast(_widened(largest)) if has_largest else None,
+            average,
+            gradient,
+            None,
+            scalars,
         )
+        first_moment = _rounded(np.float32(first), _noise_of_first(noise))
+        second_moment = _rounded(np.float32(second), _noise_of_second(noise))
+        if has_largest:
+            largest = _rounded(np.float32(widest), _noise_to_nearest(np.float32(widest)))
+        return parameter, first_moment, second_moment, largest, average
 
     element = _device(element)
 
@@ -150,18 +189,24 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
         largest = _int64_load(fixed, LARGEST_MOMENT * columns + column)
         average = _int64_load(fixed, AVERAGE * columns + column)
         sums = _int64_load(fixed, ACCUMULATED * columns + column)
+        if has_bits:
+            key = _noise_key(
+                _int64_load(fixed, SEED * columns + column), _int64_load(changing, STEP * columns + column)
+            )
+        else:
+            key = np.uint32(0)
         i = start + cuda.threadIdx.x
         if (parameter | first_moment | second_moment | largest | average | sums | gradient) % ALIGNMENT == 0:
             i = start + WIDTH * cuda.threadIdx.x
             while i + WIDTH <= stop:
                 p, m, v, g = (
                     load_four(parameter, i),
-                    load_four(first_moment, i),
-                    load_four(second_moment, i),
+                    load_four_moments(first_moment, i),
+                    load_four_moments(second_moment, i),
                     load_four(gradient, i),
                 )
                 if has_largest:
-                    u = load_four(largest, i)
+                    u = load_four_moments(largest, i)
                 if has_average:
                     e = load_four(average, i)
                 if has_sums:
@@ -175,6 +220,8 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
                     s[0] if has_sums else None,
                     g[0],
                     scalars,
+                    i + 0,
+                    key,
                 )
                 p1, m1, v1, u1, e1 = element(
                     p[1],
@@ -185,6 +232,8 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
                     s[1] if has_sums else None,
                     g[1],
                     scalars,
+                    i + 1,
+                    key,
                 )
                 p2, m2, v2, u2, e2 = element(
                     p[2],
@@ -195,6 +244,8 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
                     s[2] if has_sums else None,
                     g[2],
                     scalars,
+                    i + 2,
+                    key,
                 )
                 p3, m3, v3, u3, e3 = element(
                     p[3],
@@ -205,12 +256,14 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
                     s[3] if has_sums else None,
                     g[3],
                     scalars,
+                    i + 3,
+                    key,
                 )
                 store_four(parameter, i, p0, p1, p2, p3)
-                store_four(first_moment, i, m0, m1, m2, m3)
-                store_four(second_moment, i, v0, v1, v2, v3)
+                store_four_moments(first_moment, i, m0, m1, m2, m3)
+                store_four_moments(second_moment, i, v0, v1, v2, v3)
                 if has_largest:
-                    store_four(largest, i, u0, u1, u2, u3)
+                    store_four_moments(largest, i, u0, u1, u2, u3)
                 if has_average:
                     store_four(average, i, e0, e1, e2, e3)
                 if has_sums:
@@ -221,19 +274,21 @@ def update(order: str, dtype: np.dtype, has_largest: bool, has_average: bool, ha
         while i < stop:
             p0, m0, v0, u0, e0 = element(
                 load(parameter, i),
-                load(first_moment, i),
-                load(second_moment, i),
-                load(largest, i) if has_largest else None,
+                load_moment(first_moment, i),
+                load_moment(second_moment, i),
+                load_moment(largest, i) if has_largest else None,
                 load(average, i) if has_average else None,
                 load(sums, i) if has_sums else None,
                 load(gradient, i),
                 scalars,
+                i,
+                key,
             )
             store(parameter, i, p0)
-            store(first_moment, i, m0)
-            store(second_moment, i, v0)
+            store_moment(first_moment, i, m0)
+            store_moment(second_moment, i, v0)
             if has_largest:
-                store(largest, i, u0)
+                store_moment(largest, i, u0)
             if has_average:
                 store(average, i, e0)
             if has_sums:

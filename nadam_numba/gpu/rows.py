@@ -54,29 +54,32 @@ def gathered(state: LeafState, rows: SortedRows, stream) -> LeafState:
     """The state of some rows, as that of an array of its own."""
     leaf, size = state.leaf, rows.count * rows.width
 
-    def rows_of(place):
-        part = device.empty(f"rows of {leaf.name}", size, leaf.real_dtype, leaf.device)
-        _move(leaf, place, part, rows, stream, is_back=False)
+    def rows_of(place, dtype):
+        part = device.empty(f"rows of {leaf.name}", size, dtype, leaf.device)
+        _move(place, part, rows, stream, is_back=False)
         return part
 
     arrays = {name: getattr(state, name) for name in _STATE_ARRAYS}
-    parts = {name: None if flat is None else rows_of(device.address_of(flat)) for name, flat in arrays.items()}
-    array = rows_of(address(leaf.memory))
+    parts = {
+        name: None if flat is None else rows_of(device.address_of(flat), flat.dtype) for name, flat in arrays.items()
+    }
+    array = rows_of(address(leaf.memory), leaf.real_dtype)
     likeness = device.likeness(device.address_of(array), (size,), leaf.real_dtype)
     own = GpuLeaf(leaf.name, leaf.path, array, (size,), "C", True, likeness, leaf.device)
-    return LeafState(own, **parts, is_decayed=state.is_decayed)
+    counts = {"iterations": state.iterations, "is_decayed": state.is_decayed, "seed": state.seed}
+    return LeafState(own, **parts, **counts)
 
 
 def scatter(touched: LeafState, state: LeafState, rows: SortedRows, stream) -> None:
     """The reverse of `gathered`."""
-    _move(state.leaf, address(state.leaf.memory), touched.leaf.array, rows, stream, is_back=True)
+    _move(address(state.leaf.memory), touched.leaf.array, rows, stream, is_back=True)
     for name in _STATE_ARRAYS:
         flat = getattr(state, name)
         if flat is not None:
-            _move(state.leaf, device.address_of(flat), getattr(touched, name), rows, stream, is_back=True)
+            _move(device.address_of(flat), getattr(touched, name), rows, stream, is_back=True)
 
 
-def _move(leaf, place, part, rows, stream, *, is_back):
-    kernel = kernels.move_rows(leaf.real_dtype, is_back)
+def _move(place, part, rows, stream, *, is_back):
+    kernel = kernels.move_rows(part.dtype, is_back)
     addresses = place, device.address_of(part), device.address_of(rows.indices)
     device.launch(kernel, rows.count * rows.width, stream, *addresses, rows.count, rows.width)

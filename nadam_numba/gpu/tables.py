@@ -11,8 +11,8 @@ class Table:
 
     Parameters
     ----------
-    rows : ndarray, shape (6, columns), int64
-        The addresses of parameters and states, in the order of `kernels`; 0 where there is none.
+    rows : ndarray, shape (7, columns), int64
+        The addresses of parameters and states, in the order of `kernels`, 0 where there is none; and the seeds.
     sizes : list of int
         How many real numbers the arrays have.
     dtype : dtype
@@ -30,12 +30,12 @@ class Table:
         self._fixed = device.sent("a table of addresses", fixed, number)
         self._changing = self._sent = self._partial = None
 
-    def send(self, gradients: list[int], kinds: list[int], scalars: list[Scalars], stream) -> None:
-        """Send what a step needs: addresses of the gradients, 0 for none; and which of the scalars they have."""
+    def send(self, gradients: list[int], kinds: list[int], scalars: list[Scalars], stream, steps=0) -> None:
+        """Send what a step needs: addresses of gradients, 0 for none; which of the scalars they have; past steps."""
         numbers = np.array([_element_scalars(each) for each in scalars]).reshape(-1)
         with np.errstate(over="ignore"):  # beyond the range of float32 is infinite
             numbers = numbers.astype(self.dtype)
-        self._send(gradients, kinds, numbers, stream)
+        self._send(gradients, kinds, numbers, stream, steps)
 
     def send_once(self, gradients: list[int], kinds: list[int], count: int, stream) -> int:
         """As `send`, with room for the scalars of so many kinds, whose address is returned; nothing is sent twice."""
@@ -44,12 +44,13 @@ class Table:
             self._sent = gradients, kinds
         return device.address_of(self._changing) + 8 * kernels.CHANGING_ROWS * self.columns
 
-    def _send(self, gradients, kinds, numbers, stream):
+    def _send(self, gradients, kinds, numbers, stream, steps=0):
         self._sent = None
         changing = np.zeros(kernels.CHANGING_ROWS * self.columns + -(-numbers.nbytes // 8), np.int64)
         changing[: self.columns] = gradients
         changing[self.columns : 2 * self.columns] = kinds
-        changing[2 * self.columns :].view(self.dtype)[: numbers.size] = numbers
+        changing[2 * self.columns : 3 * self.columns] = steps
+        changing[3 * self.columns :].view(self.dtype)[: numbers.size] = numbers
         if self._changing is None or self._changing.size != changing.size:
             self._changing = device.empty("a table of addresses", changing.size, np.int64, self.device)
         with device.on(self.device):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from nadam_numba.bfloat16 import BITS
 from nadam_numba.dialects import Dialect
 from nadam_numba.gpu import device, kernels
 from nadam_numba.gpu.arrays import GpuGradient, GpuLeaf, GpuRows, address, copy_strided, gradient_of
@@ -62,7 +63,9 @@ class _Part:
         scalars = list({id(column.scalars): column.scalars for column in self.columns}.values())
         kinds = {id(each): kind for kind, each in enumerate(scalars)}
         gradients = [column.gradient for column in self.columns]
-        self.table.send(gradients, [kinds[id(column.scalars)] for column in self.columns], scalars, self.stream)
+        numbers = [kinds[id(column.scalars)] for column in self.columns]
+        steps = [column.state.iterations for column in self.columns]
+        self.table.send(gradients, numbers, scalars, self.stream, steps)
 
     def has(self, name):
         """Whether its arrays have this array of state."""
@@ -266,10 +269,10 @@ class GpuSteps:
         return _Part(table, columns, self._stream(table.device))
 
     def _make_table(self, columns):
-        rows = np.zeros((1 + len(_STATE_ROWS), len(columns)), np.int64)
+        rows = np.zeros((2 + len(_STATE_ROWS), len(columns)), np.int64)
         for number, column in enumerate(columns):
             state, leaf = column.state, column.state.leaf
-            rows[0, number] = self._parameter(leaf)
+            rows[0, number], rows[-1, number] = self._parameter(leaf), state.seed
             for row, name in enumerate(_STATE_ROWS, start=1):
                 if getattr(state, name) is not None:
                     rows[row, number] = device.address_of(getattr(state, name))
@@ -323,7 +326,8 @@ class GpuSteps:
         factors = self._clip(parts, options.global_clipnorm, dialect)
         for part, place in zip(parts, factors or [0] * len(parts), strict=True):
             flags = part.has("largest_moment"), part.has("average"), part.has("accumulated"), factors is not None
-            self._with_parameters(part, kernels.update(dialect.order, part.table.dtype, *flags), place)
+            has_bits = part.columns[0].state.first_moment.dtype == BITS
+            self._with_parameters(part, kernels.update(dialect.order, part.table.dtype, *flags, has_bits), place)
 
     def _with_parameters(self, part, kernel, extra=0):
         """Launch a kernel that changes parameters; those with gaps are copied to arrays without, and back."""
@@ -417,13 +421,13 @@ def _are_same(columns, tabled):
 
 def _has_sums(state):
     """Whether earlier micro-steps have summed gradients that are not 0; waits for the device to tell."""
-    return state.accumulated is not None and bool(state.leaf.to_host(state.accumulated).any())
+    return state.accumulated is not None and bool(state.leaf.fetched(state.accumulated).any())
 
 
 def _add_largest(arrays, gradients):
     """Add the array that amsgrad needs to the states that have none; to all of them, or to none."""
     added = [
-        (state, state.leaf.zeros(state.leaf.real_dtype))
+        (state, state.leaf.zeros(state.second_moment.dtype))
         for (state, hyper, _), gradient in zip(arrays, gradients, strict=True)
         if hyper.amsgrad and state.largest_moment is None and gradient is not None
     ]
