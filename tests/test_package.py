@@ -17,7 +17,9 @@ MODULES = ["nadam_numba"] + [module.name for module in pkgutil.walk_packages(nad
 # Modules that are imported only together with another package.
 NEEDED = {
     "nadam_numba.compat._torch_tensors": "torch",
+    "nadam_numba.compat._torch_cpus": "torch",
     "nadam_numba.compat._torch_gpus": "torch",
+    "nadam_numba.compat._torch_prepared": "torch",
     **{name: "numba_cuda" for name in MODULES if name.startswith("nadam_numba.gpu.")},
 }
 

@@ -16,6 +16,8 @@ from torch.optim.nadam import nadam
 
 from nadam_numba import cpu
 from nadam_numba.arrays import ordered_spans, overlaps
+from nadam_numba.compat import _torch_cpus
+from nadam_numba.compat._torch_prepared import Prepared
 from nadam_numba.compat.torch import NAdam as NAdamOfArrays
 from nadam_numba.compat.torch import hyperparameters_of
 from nadam_numba.dialects import TORCH, exact
@@ -148,6 +150,20 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
             self._step_on_gpus(gpu_rows)
         for group, has_complex, rest in torch_rows:
             _step_by_torch(group, has_complex, rest)
+        self._prepare([row for _, _, row in kernel_rows], [row for _, row in gpu_rows], bool(torch_rows))
+
+    def _prepare(self, cpu_rows, gpu_rows, others):
+        """Prepare the next steps, if these are all rows of this one; where that is of no use, ever more rarely."""
+        self._unprepared_steps += 1
+        is_due = self._unprepared_steps & (self._unprepared_steps - 1) == 0
+        if not is_due or others or bool(cpu_rows) == bool(gpu_rows):
+            return
+        if cpu_rows:
+            self._prepared = Prepared.made(self, cpu_rows, _torch_cpus.launcher)
+        else:
+            from nadam_numba.compat import _torch_gpus
+
+            self._prepared = Prepared.made(self, gpu_rows, lambda rows: _torch_gpus.launcher(rows, self._gpu_tables))
 
     def _step_on_gpus(self, rows):
         # Not before it is needed, for it loads CUDA.
@@ -161,10 +177,6 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
         numbers = [_count(scalars, mu_product, step) for scalars, (*_, mu_product, step) in rows]
         _torch_gpus.step([row[:4] for _, row in rows], gradients, numbers, self._gpu_tables)
         increment_version([tensor for _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])
-        # Where it is of no use, it is tried ever more rarely.
-        self._unprepared_steps += 1
-        if self._unprepared_steps & (self._unprepared_steps - 1) == 0:
-            self._prepared = _torch_gpus.Prepared.made(self, [row for _, row in rows], self._gpu_tables)
 
     def _views_for_kernel(self, known_views, p, grad, exp_avg, exp_avg_sq, mu_product, step):
         """The numbers of a tensor and of its moments; None if the kernel cannot take them all."""

@@ -11,12 +11,14 @@ HAS_CARD = torch.cuda.is_available()
 if not (config.ENABLE_CUDASIM or HAS_CARD):
     pytest.skip("neither a GPU nor its simulator, NUMBA_ENABLE_CUDASIM=1", allow_module_level=True)
 
+import torch_changes  # noqa: E402
+from torch_changes import SHAPES, assert_close, set_gradients, tensors  # noqa: E402
+
 from nadam_numba.compat import _torch_gpus, _torch_tensors  # noqa: E402
 from nadam_numba.compat.torch import NAdam  # noqa: E402
 
 DEVICE = "cuda" if HAS_CARD else "cpu"
 DTYPES = [torch.float32, torch.float64, torch.complex64]
-SHAPES = [(5, 3), (7,), (), (2, 3, 2, 2)]
 
 
 @pytest.fixture(autouse=True)
@@ -31,28 +33,9 @@ def simulated(monkeypatch):
     return launches
 
 
-def tensors(dtype, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    made = [torch.randn(shape, dtype=dtype, generator=generator).to(DEVICE) for shape in SHAPES]
-    made[3] = made[3].contiguous(memory_format=torch.channels_last)
-    return [tensor.requires_grad_() for tensor in made]
-
-
 def pair(dtype, **options):
-    ours, theirs = tensors(dtype), tensors(dtype)
+    ours, theirs = tensors(dtype, DEVICE), tensors(dtype, DEVICE)
     return ours, theirs, NAdam(ours, lr=0.05, **options), torch.optim.NAdam(theirs, lr=0.05, **options)
-
-
-def set_gradients(ours, theirs, generator):
-    for a, b in zip(ours, theirs, strict=True):
-        b.grad = torch.randn(b.shape, dtype=b.dtype, generator=generator).to(DEVICE)
-        a.grad = b.grad.clone()  # contiguous: in another order than channels_last
-
-
-def assert_close(ours, theirs, steps):
-    for a, b in zip(ours, theirs, strict=True):
-        tolerance = 4 * steps * torch.finfo(b.dtype).eps
-        torch.testing.assert_close(a.detach(), b.detach(), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -74,7 +57,7 @@ def test_steps_of_torch(options, dtype, simulated):
 
 
 def test_groups_missing_gradients_and_schedulers():
-    ours, theirs = tensors(torch.float32), tensors(torch.float32)
+    ours, theirs = tensors(torch.float32, DEVICE), tensors(torch.float32, DEVICE)
     groups = [[{"params": each[:2], "weight_decay": 0.1}, {"params": each[2:], "lr": 0.2}] for each in (ours, theirs)]
     optimizer, reference = NAdam(groups[0], lr=0.05), torch.optim.NAdam(groups[1], lr=0.05)
     schedulers = [torch.optim.lr_scheduler.StepLR(each, 3) for each in (optimizer, reference)]
@@ -150,60 +133,12 @@ def test_capturable_steps_are_left_to_torch(simulated):
 
 
 def test_prepared_steps_notice_what_changes(monkeypatch):
-    """Tensors that are all contiguous are prepared once; whatever else changes, the steps are torch's."""
-    ours, theirs = tensors(torch.float32)[:3], tensors(torch.float32)[:3]
-    groups = [[{"params": each[:2], "weight_decay": 0.1}, {"params": each[2:], "lr": 0.2}] for each in (ours, theirs)]
-    optimizer, reference = NAdam(groups[0], lr=0.05), torch.optim.NAdam(groups[1], lr=0.05)
-    generator = torch.Generator().manual_seed(1)
-    made = []
-    prepared_step = _torch_gpus.Prepared.step
-    monkeypatch.setattr(
-        _torch_gpus.Prepared, "step", lambda self, *rest: made.append(prepared_step(self, *rest)) or made[-1]
-    )
-
-    def change(number):
-        for each, stepped in ((ours, optimizer), (theirs, reference)):
-            state = stepped.state[each[0]]
-            if number == 4:
-                stepped.param_groups[0]["lr"] = 0.01
-            elif number == 6:
-                each[1].grad = None
-            elif number == 8:
-                state["exp_avg"] = state["exp_avg"] * 0.5
-            elif number == 10:
-                each[0].data = each[0].data.clone()
-            elif number == 12:
-                state["step"] = state["step"] + 2.0
-            elif number == 14:
-                each[0].grad = each[0].grad.t().contiguous().t()
-            elif number == 16:
-                each[0].grad = each[0].detach()
-            elif number == 18:
-                stepped.load_state_dict(copy.deepcopy(stepped.state_dict()))
-            elif number == 20:
-                state["exp_avg_sq"].data = state["exp_avg_sq"].data.clone()
-            elif number == 22:
-                added = torch.ones(2, device=DEVICE, requires_grad=True)
-                added.grad = torch.ones_like(added)
-                each.append(added)
-                stepped.add_param_group({"params": [added], "maximize": True})
-
-    for number in range(30):
-        set_gradients(ours, theirs, generator)
-        change(number)
-        optimizer.step()
-        reference.step()
-        assert_close(ours, theirs, number + 1)
-        for a, b in zip(ours, theirs, strict=True):
-            assert optimizer.state[a]["step"] == reference.state[b]["step"]
-            assert optimizer.state[a]["mu_product"] == reference.state[b]["mu_product"]
-    assert made.count(True) > 10
-    assert made.count(False) >= 6
+    torch_changes.check(DEVICE, monkeypatch)
 
 
 @pytest.mark.parametrize("steps", [0, 3])
 def test_storages_that_are_too_small(steps):
-    ours = tensors(torch.float32)[:3]
+    ours = tensors(torch.float32, DEVICE)[:3]
     optimizer = NAdam(ours)
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
@@ -219,7 +154,7 @@ def test_storages_that_are_too_small(steps):
 
 
 def test_prepared_states_are_saved_as_torch_saves_them(tmp_path):
-    ours = tensors(torch.float32)[:3]
+    ours = tensors(torch.float32, DEVICE)[:3]
     optimizer = NAdam(ours)
     generator = torch.Generator().manual_seed(1)
     for _ in range(3):
