@@ -122,11 +122,19 @@ def parameter_tree(name, params, leaf_of=None):
     TypeError
         If a leaf is not a NumPy array of these dtypes.
     ValueError
-        If there are no arrays, or one is read-only or repeats its elements.
+        If there are no arrays, one is read-only or repeats its elements, or two have one path.
     """
     tree = _tree_of_leaves(name, params, leaf_of or numpy_leaf)
     if not leaves(tree):
         raise ValueError(f"{name}={brief(params)} holds no arrays: at least one is needed")
+    known = {}
+    for leaf in leaves(tree):
+        other = known.setdefault(leaf.path, leaf)
+        if other is not leaf:
+            raise ValueError(
+                f"{other.name} and {leaf.name} both have the path {leaf.path!r}, by which states and files know them: "
+                "the keys on the way, joined by '/', must differ as text"
+            )
     return tree
 
 

@@ -1,4 +1,4 @@
-"""One step of many arrays in one call of compiled code, which finds them in a table of addresses.
+"""One step of many arrays in a call or two of compiled code, which finds them in tables of addresses.
 
 Where Python goes from array to array, checks each gradient and calls a kernel, small arrays take a hundred times as
 long as their numbers do. So the way is prepared once, and what remains for each step is to note where the gradients'

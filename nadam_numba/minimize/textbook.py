@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba import cpu, jit, pointers
+from nadam_numba import cpu, jit, pointers, schedules
 from nadam_numba import rule as update_rule
 from nadam_numba.cpu import adam_coefficients, copy_into, step_coefficients
 from nadam_numba.minimize import bounds, differences, objective, result, returned
@@ -44,7 +44,7 @@ _RUNNING, _NONFINITE = Stop.RUNNING.code, Stop.NONFINITE.code
 _GRADIENT, _TARGET, _FTOL, _PATIENCE = Stop.GRADIENT.code, Stop.TARGET.code, Stop.FTOL.code, Stop.PATIENCE.code
 
 # What the loop is made of, beside this file; and what is bound to it.
-_SOURCES = bounds, cpu, differences, objective, pointers, result, returned, update_rule
+_SOURCES = bounds, cpu, differences, objective, pointers, result, returned, schedules, update_rule
 _evaluate = _move = _update = None
 
 # The scalars of an update after the weight decay.
@@ -425,4 +425,4 @@ _MOVES = {
 }
 _fill_weights = jit.kernel(_fill_weights, cpu, update_rule)
 _assess = jit.kernel(_assess, *_SOURCES)
-_report = jit.kernel(_report)
+_report = jit.kernel(_report, schedules)
