@@ -313,14 +313,18 @@ def _weights_of_steps(hyper, first, count, mu_product):
     """
     settings = hyper.beta_1, hyper.beta_2, hyper.momentum_decay, hyper.nesterov
     if first + count > _LONGEST_CHUNK:
-        return _fill_weights(np.empty((count, 4)), first, mu_product, *settings)
+        weights = np.empty((count, 4))
+        _fill_weights(weights, first, mu_product, *settings)
+        return weights
     return _first_weights(*settings)[first : first + count]
 
 
 @functools.lru_cache(maxsize=8)
 def _first_weights(*settings):
     """Those of the first steps, which many runs have in common."""
-    return _fill_weights(np.empty((_LONGEST_CHUNK, 4)), 0, 1.0, *settings)
+    weights = np.empty((_LONGEST_CHUNK, 4))
+    _fill_weights(weights, 0, 1.0, *settings)
+    return weights
 
 
 def _fill_weights(weights, first, mu_product, beta_1, beta_2, momentum_decay, nesterov):
@@ -334,7 +338,6 @@ def _fill_weights(weights, first, mu_product, beta_1, beta_2, momentum_decay, ne
             gradient_weight, momentum_weight, correction = adam_coefficients(step, beta_1, beta_2)
         weights[k, 0], weights[k, 1] = gradient_weight, momentum_weight
         weights[k, 2], weights[k, 3] = correction, mu_product
-    return weights
 
 
 def _differs(x, last):
