@@ -35,14 +35,24 @@ class Leaf:
             raise ValueError(f"{self.name} has shape {self.array.shape}: it had {self.shape} when it was handed over")
 
     @property
+    def memory(self):
+        """An array with its place in memory, shape, strides and dtype: itself."""
+        return self.array
+
+    @property
+    def dtype(self):
+        """The dtype of its elements."""
+        return self.array.dtype
+
+    @property
     def size(self):
         """Number of real numbers."""
-        return self.array.size * (2 if self.array.dtype.kind == "c" else 1)
+        return self.memory.size * (2 if self.dtype.kind == "c" else 1)
 
     @property
     def real_dtype(self):
         """The dtype of its real numbers."""
-        return self.array.real.dtype
+        return self.memory.real.dtype
 
     def is_of(self, array):
         """Whether it is the leaf of this very array."""
@@ -58,10 +68,44 @@ class Leaf:
 
     def unflatten(self, elements):
         """`elements` in the leaf's shape and dtype."""
-        return elements.view(self.array.dtype).reshape(self.shape, order=self.order)
+        return elements.view(self.dtype).reshape(self.shape, order=self.order)
+
+    # Flat arrays of its state, where it lies itself.
+
+    def zeros(self, dtype):
+        """A flat array of zeros."""
+        return np.zeros(self.size, dtype)
+
+    def elements(self):
+        """A flat copy of the array."""
+        return self.flatten(self.array).copy()
+
+    def copy_of(self, flat):
+        """A copy of a flat array."""
+        return flat.copy()
+
+    def fetched(self, flat):
+        """A flat array in NumPy's memory."""
+        return flat
+
+    def from_host(self, elements):
+        """The flat array of these numbers, which are in NumPy's memory and its own."""
+        return elements
+
+    def value(self):
+        """The array in NumPy's memory."""
+        return self.array
+
+    def assign(self, array):
+        """Overwrite the array by one in NumPy's memory."""
+        self.array[...] = array
+
+    def overwrite(self, flat):
+        """Overwrite the array by a flat one."""
+        self.array[...] = self.unflatten(flat)
 
 
-def parameter_tree(name, params):
+def parameter_tree(name, params, leaf_of=None):
     """A copy of the tree `params` with a checked `Leaf` in place of each array.
 
     Parameters
@@ -70,17 +114,27 @@ def parameter_tree(name, params):
         How error messages call `params`.
     params : array, None, or list, tuple or dict of trees
         Writeable arrays of float32, float64 or their complex kin, of any shape and layout, none of which share memory.
+    leaf_of : callable, optional
+        ``leaf_of(name, array, path)``, in place of the check for a NumPy array.
 
     Raises
     ------
     TypeError
         If a leaf is not a NumPy array of these dtypes.
     ValueError
-        If there are no arrays, or one is read-only or repeats its elements.
+        If there are no arrays, one is read-only or repeats its elements, or two have one path.
     """
-    tree = _tree_of_leaves(name, params)
+    tree = _tree_of_leaves(name, params, leaf_of or numpy_leaf)
     if not leaves(tree):
         raise ValueError(f"{name}={brief(params)} holds no arrays: at least one is needed")
+    known = {}
+    for leaf in leaves(tree):
+        other = known.setdefault(leaf.path, leaf)
+        if other is not leaf:
+            raise ValueError(
+                f"{other.name} and {leaf.name} both have the path {leaf.path!r}, by which states and files know them: "
+                "the keys on the way, joined by '/', must differ as text"
+            )
     return tree
 
 
@@ -94,10 +148,11 @@ def leaves(tree):
 
 
 def arrays_like(tree):
-    """A tree of arrays of zeros like those of a parameter tree; all of one dtype are views of one buffer."""
+    """A tree of arrays of zeros like those of a parameter tree; all of one dtype in NumPy's memory share a buffer."""
     sizes = collections.Counter()
     for leaf in leaves(tree):
-        sizes[leaf.real_dtype] += leaf.size
+        if type(leaf) is Leaf:
+            sizes[leaf.real_dtype] += leaf.size
     return _views_like(tree, {dtype: np.zeros(size, dtype) for dtype, size in sizes.items()}, collections.Counter())
 
 
@@ -108,6 +163,8 @@ def _views_like(tree, buffers, used):
         return [_views_like(subtree, buffers, used) for subtree in tree]
     if tree is None:
         return None
+    if type(tree) is not Leaf:
+        return tree.array_of_zeros()
     start = used[tree.real_dtype]
     used[tree.real_dtype] += tree.size
     return tree.unflatten(buffers[tree.real_dtype][start : start + tree.size])
@@ -143,8 +200,8 @@ def matching_array(name, array, leaf):
     # NumPy's reductions give scalars where a 0-d array is due.
     if not isinstance(array, (np.ndarray, np.generic)) or isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name}={brief(array)} is a {type(array).__name__}: it must be a NumPy array")
-    if array.dtype != leaf.array.dtype:
-        raise TypeError(f"{name} has dtype {array.dtype}: its parameter has {leaf.array.dtype}")
+    if array.dtype != leaf.dtype:
+        raise TypeError(f"{name} has dtype {array.dtype}: its parameter has {leaf.dtype}")
     if array.shape != leaf.shape:
         raise ValueError(f"{name} has shape {array.shape}: its parameter has {leaf.shape}")
     # Numba would compile the kernel once more for read-only arrays.
@@ -153,19 +210,19 @@ def matching_array(name, array, leaf):
 
 def check_overlaps(tree_leaves):
     """Raise ValueError if two leaves share memory."""
-    spans = sorted((*np.lib.array_utils.byte_bounds(leaf.array), number) for number, leaf in enumerate(tree_leaves))
+    spans = sorted((*np.lib.array_utils.byte_bounds(leaf.memory), number) for number, leaf in enumerate(tree_leaves))
     for position, (_, end, number) in enumerate(spans):
         following = position + 1
         while following < len(spans) and spans[following][0] < end:
             leaf, other = tree_leaves[number], tree_leaves[spans[following][2]]
-            if np.shares_memory(leaf.array, other.array):
+            if np.shares_memory(leaf.memory, other.memory):
                 raise ValueError(f"{leaf.name} and {other.name} share memory: each would be updated twice per step")
             following += 1
 
 
 def memory_spans(tree_leaves):
     """Where the arrays of the leaves lie in memory, in the form `may_share_memory` takes."""
-    return ordered_spans(np.lib.array_utils.byte_bounds(leaf.array) for leaf in tree_leaves)
+    return ordered_spans(np.lib.array_utils.byte_bounds(leaf.memory) for leaf in tree_leaves)
 
 
 def may_share_memory(array, spans):
@@ -194,12 +251,16 @@ def place(array):
     return array.__array_interface__["data"], array.shape, array.strides, array.dtype
 
 
-def _tree_of_leaves(name, tree, path=()):
+def _tree_of_leaves(name, tree, leaf_of, path=()):
     if isinstance(tree, dict):
-        return {key: _tree_of_leaves(f"{name}[{key!r}]", subtree, (*path, key)) for key, subtree in tree.items()}
+        return {
+            key: _tree_of_leaves(f"{name}[{key!r}]", subtree, leaf_of, (*path, key)) for key, subtree in tree.items()
+        }
     if isinstance(tree, (list, tuple)):
-        return [_tree_of_leaves(f"{name}[{index}]", subtree, (*path, index)) for index, subtree in enumerate(tree)]
-    return None if tree is None else _leaf(name, tree, path)
+        return [
+            _tree_of_leaves(f"{name}[{index}]", subtree, leaf_of, (*path, index)) for index, subtree in enumerate(tree)
+        ]
+    return None if tree is None else leaf_of(name, tree, "/".join(map(str, path)))
 
 
 def _check_writeable(name, array):
@@ -207,17 +268,23 @@ def _check_writeable(name, array):
         raise ValueError(f"{name} is read-only: parameters are updated in place")
 
 
-def _leaf(name, array, path):
+def numpy_leaf(name, array, path):
+    """The checked leaf of a NumPy array."""
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name}={brief(array)} is a {type(array).__name__}: it must be a NumPy array")
-    if array.dtype not in DTYPES:
-        raise TypeError(f"{name} has dtype {array.dtype}: it must be {_ALLOWED_DTYPES}")
-    _check_writeable(name, array)
-    if _may_repeat_elements(array):
-        raise ValueError(f"{name} has strides {array.strides}: its elements must each have their own memory")
-    order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    path = "/".join(map(str, path))
-    return Leaf(name, path, array, array.shape, order, array.flags.forc)
+    order, is_contiguous = layout_of(name, array)
+    return Leaf(name, path, array, array.shape, order, is_contiguous)
+
+
+def layout_of(name, memory):
+    """The fields `order` and `is_contiguous` of a `Leaf`, checked to be those of a parameter."""
+    if memory.dtype not in DTYPES:
+        raise TypeError(f"{name} has dtype {memory.dtype}: it must be {_ALLOWED_DTYPES}")
+    _check_writeable(name, memory)
+    if _may_repeat_elements(memory):
+        raise ValueError(f"{name} has strides {memory.strides}: its elements must each have their own memory")
+    order = "F" if memory.flags.f_contiguous and not memory.flags.c_contiguous else "C"
+    return order, memory.flags.forc
 
 
 def _may_repeat_elements(array):

@@ -376,6 +376,7 @@ _BFLOAT16_KERNELS = {
 }
 update_serial = _KERNELS["native", False]
 update_parallel = _KERNELS["native", True]
+update_serial_as_torch = _KERNELS["torch", False]
 update_inlined = jit.kernel(_update, rule, is_inlined=True, **ORDERS["native"])
 update_bfloat16_serial = _BFLOAT16_KERNELS["native", False]
 update_bfloat16_parallel = _BFLOAT16_KERNELS["native", True]

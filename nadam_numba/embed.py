@@ -1,4 +1,7 @@
-"""NAdam inside the user's own ``@njit`` code, and from C: a state and a step, with the bits of `nadam_numba.NAdam`."""
+"""NAdam inside the user's own ``@njit`` code, and from C: a state and a step, with the bits of `nadam_numba.NAdam`.
+
+`cuda_nadam_weights` and `cuda_nadam_update` are for the user's own CUDA kernels.
+"""
 
 import functools
 import pathlib
@@ -242,3 +245,18 @@ def _c_step(state, n, x, gradient, first_moment, second_moment):
             numbers[6],
         ),
     )
+
+
+_FOR_CUDA = ("cuda_nadam_update", "cuda_nadam_weights")
+
+
+def __getattr__(name):
+    """The functions for CUDA kernels, which are imported when they are first asked for."""
+    if name not in _FOR_CUDA:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nadam_numba.gpu import requirements
+
+    requirements.require_compiler()
+    from nadam_numba.gpu import embedded
+
+    return getattr(embedded, name)

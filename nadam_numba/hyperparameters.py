@@ -225,6 +225,8 @@ class Options:
         Whether a row-sparse gradient updates the rows it touches only.
     state_dtype : {"bfloat16"} or None
         What the moments are kept in; None for the dtype of the parameters.
+    capturable : bool
+        Whether steps are counted on the GPU, so that they can be recorded and replayed.
     """
 
     global_clipnorm: float | None = None
@@ -236,14 +238,29 @@ class Options:
     nonfinite: str = "propagate"
     lazy_sparse: bool = False
     state_dtype: str | None = None
+    capturable: bool = False
 
     def __post_init__(self):
         _check_fields(self, _OPTION_CHECKS)
+        if self.capturable:
+            self._check_capturable()
         if self.lazy_sparse and self.gradient_accumulation_steps is not None:
             raise ValueError(
                 f"lazy_sparse=True, gradient_accumulation_steps={self.gradient_accumulation_steps}: only one may "
                 "be set, as sums of gradients are dense"
             )
+
+    def _check_capturable(self):
+        neutral = {
+            "use_ema": False,
+            "gradient_accumulation_steps": None,
+            "nonfinite": "propagate",
+            "lazy_sparse": False,
+            "state_dtype": None,
+        }
+        for name, value in neutral.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name}={getattr(self, name)!r}: with capturable=True it must be {value!r}")
 
 
 _HYPERPARAMETER_CHECKS = {
@@ -271,4 +288,5 @@ _OPTION_CHECKS = {
     "nonfinite": partial(one_of, ("propagate", "raise", "skip")),
     "lazy_sparse": true_or_false,
     "state_dtype": partial(one_of, (None, "bfloat16")),
+    "capturable": true_or_false,
 }

@@ -1,7 +1,6 @@
 """What a report of a bug or a time must say: versions, machine, threads, caches."""
 
 import importlib.metadata
-import importlib.util
 import os
 import pathlib
 import platform
@@ -73,10 +72,14 @@ def cache_folder():
 
 
 def cuda():
-    """The version of the CUDA extra, or how to install it; no driver is loaded."""
-    if importlib.util.find_spec("numba_cuda") is None:
-        return "not installed: pip install nadam_numba[cuda]"
-    return f"numba-cuda {importlib.metadata.version('numba-cuda')}"
+    """The version of numba-cuda and the GPUs that kernels can run on; or what is missing."""
+    from nadam_numba.gpu import requirements  # loads CUDA
+
+    try:
+        version = f"numba-cuda {importlib.metadata.version('numba-cuda')}; "
+    except importlib.metadata.PackageNotFoundError:
+        version = ""
+    return version + requirements.describe()
 
 
 def describe():

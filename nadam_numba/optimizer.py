@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from nadam_numba import checkpoint, table
+from nadam_numba import backends, checkpoint, table
 from nadam_numba.arrays import (
     ArrayTree,
     brief,
@@ -20,7 +20,6 @@ from nadam_numba.arrays import (
     parameter_tree,
 )
 from nadam_numba.dialects import NATIVE, Dialect
-from nadam_numba.gradients import gradient_of, is_finite
 from nadam_numba.groups import ParameterGroup, check_group, is_list_of_groups
 from nadam_numba.hooks import Hooks, RemovableHandle
 from nadam_numba.hyperparameters import Hyperparameters, Options, Schedule
@@ -35,7 +34,7 @@ from nadam_numba.state import (
     group_as_data,
     hyperparameters_as_data,
 )
-from nadam_numba.update import LeafState, accumulate_arrays, move_averages, update_arrays
+from nadam_numba.update import LeafState
 
 _STATE_KEYS = ("iterations", "micro_steps", "hyperparameters", "options", "param_groups")
 _ALWAYS_TOLD = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay")
@@ -93,7 +92,7 @@ def _hyperparameter(name):
 
 
 class NAdam:
-    """NAdam (Adam with Nesterov momentum) on NumPy arrays, updated in place.
+    """NAdam (Adam with Nesterov momentum) on NumPy arrays, or on arrays on GPUs, updated in place.
 
     With the default hyperparameters it reproduces torch.optim.NAdam; ``momentum_decay=1`` is Keras 3's Nadam and
     ``momentum_decay=inf`` optax.nadam, whose other defaults differ. `nadam_numba.compat` has each peer's own interface,
@@ -103,8 +102,9 @@ class NAdam:
     ----------
     params : ndarray, or list, tuple or dict of such, nested at will; or list of dicts
         The arrays to update: float32, float64, complex64 or complex128, writeable, of any shape and layout. They are
-        kept by reference. None may stand where there is nothing to update. A list of dicts ``{"params": ...}`` makes
-        groups; each dict may set those hyperparameters below that are marked (*) for its group.
+        kept by reference. Instead of NumPy's, all may be on GPUs; see docs/gpu.md. None may stand where there is
+        nothing to update. A list of dicts ``{"params": ...}`` makes groups; each dict may set those hyperparameters
+        below that are marked (*) for its group.
     learning_rate : float or callable, optional
         (*) A finite number >= 0; a schedule, which is a function of the number of updates already made, 0 at the first
         (see `nadam_numba.schedules`); or a function that takes no argument. It is called once per update.
@@ -156,6 +156,10 @@ class NAdam:
         What the moments are kept in, by default the dtype of their parameter. In bfloat16 they take two bytes a number,
         and are rounded at random, up or down with the probabilities that leave them right on average; see Notes. That
         saves memory; a step computes more, and is faster only where memory is slow.
+    capturable : bool, optional
+        For arrays on GPUs: count steps there, so that `step` can be recorded in a CUDA graph after it has been called
+        once with the same arrays; see docs/gpu.md. It goes neither with schedules, moving averages, accumulation or
+        row-sparse gradients nor with gradients that are None.
 
     Raises
     ------
@@ -222,6 +226,7 @@ class NAdam:
     # No other attributes: a mistyped hyperparameter is an error.
     __slots__ = (
         "__weakref__",
+        "_backend",
         "_dialect",
         "_groups",
         "_has_groups",
@@ -262,6 +267,7 @@ class NAdam:
         epsilon_root: float = 0.0,
         lazy_sparse: bool = False,
         state_dtype: str | None = None,
+        capturable: bool = False,
     ):
         hyperparameters = Hyperparameters(
             learning_rate,
@@ -288,6 +294,7 @@ class NAdam:
             nonfinite=nonfinite,
             lazy_sparse=lazy_sparse,
             state_dtype=state_dtype,
+            capturable=capturable,
         )
         self._start(params, hyperparameters, options, NATIVE, "params")
 
@@ -319,12 +326,18 @@ class NAdam:
         if self._has_groups:
             groups = [self._group(f"{name}[{index}]", group) for index, group in enumerate(params)]
         else:
-            groups = [ParameterGroup(params, parameter_tree(name, params), {}, hyperparameters)]
+            groups = [ParameterGroup(params, parameter_tree(name, params, self._leaf_of), {}, hyperparameters)]
         self._add_groups(groups)
+
+    @property
+    def _leaf_of(self):
+        """What makes leaves of arrays: only the native dialect is spoken on GPUs."""
+        return backends.leaf_of if self._dialect == NATIVE else None
 
     @property
     def iterations(self) -> int:
         """Number of updates made."""
+        self._catch_up()
         return self._iterations
 
     @property
@@ -416,7 +429,7 @@ class NAdam:
             for state in self.states:
                 state.leaf.check()
             for state in self.states:
-                state.leaf.array[...] = state.leaf.unflatten(state.average)
+                state.leaf.overwrite(state.average)
 
     def scale_loss(self, loss):
         """`loss` times `loss_scale_factor`, if there is one: what to differentiate in low precision."""
@@ -520,6 +533,7 @@ class NAdam:
             bfloat16 as the numbers they stand for. A learning rate that is one of `nadam_numba.schedules` is a dict of
             its name and arguments; any other function is None, for code is not state.
         """
+        self._catch_up()
         return {
             "iterations": self._iterations,
             "micro_steps": self._micro_steps,
@@ -548,6 +562,9 @@ class NAdam:
             "state_dict['hyperparameters']", state_dict["hyperparameters"], self.learning_rate
         )
         options = checked_options("state_dict['options']", state_dict["options"])
+        if self._backend is backends.CPU:
+            # Where a state comes from does not matter.
+            options = dataclasses.replace(options, capturable=False)
         micro_steps = options.gradient_accumulation_steps or 1
         if counts[1] >= micro_steps:
             raise ValueError(f"state_dict['micro_steps']={counts[1]}: it must be less than {micro_steps}")
@@ -565,6 +582,7 @@ class NAdam:
                 overrides["learning_rate"] = taken_over(overrides["learning_rate"], group["learning_rate"])
             group.overrides = overrides
             group.states = states
+        self._backend = backends.backend_of([state.leaf for state in self._present_states])
         rate = taken_over(hyperparameters.learning_rate, self.learning_rate)
         self._set_hyperparameters(dataclasses.replace(hyperparameters, learning_rate=rate))
 
@@ -585,7 +603,7 @@ class NAdam:
         tree = self.state_dict()
         for group, data in zip(self._groups, tree["param_groups"], strict=True):
             for state, its_data in zip(group.states, data["arrays"], strict=True):
-                its_data["parameter"] = state.leaf.array
+                its_data["parameter"] = state.leaf.value()
         checkpoint.save(path, tree)
 
     @classmethod
@@ -641,7 +659,7 @@ class NAdam:
                 where = "" if index == 0 else f" of params[{index - 1}]"
                 raise ValueError(f"learning_rate=None: the one{where} that was saved was a function, and must be given")
         for state, array in zip(optimizer.states, _saved_parameters(state_dict, optimizer._groups), strict=True):
-            state.leaf.array[...] = array
+            state.leaf.assign(array)
         return optimizer
 
     def __repr__(self) -> str:
@@ -650,7 +668,7 @@ class NAdam:
             f"{name}={value!r}" for name, value in settings.items() if name in _ALWAYS_TOLD or value != _DEFAULTS[name]
         )
         groups = f" in {len(self._groups)} groups" if self._has_groups else ""
-        return f"NAdam({len(self.states)} arrays{groups}, {told}, iterations={self._iterations})"
+        return f"NAdam({len(self.states)} arrays{groups}, {told}, iterations={self.iterations})"
 
     def __copy__(self):
         """An optimizer of the same arrays that goes on by itself."""
@@ -660,7 +678,8 @@ class NAdam:
 
     def __getstate__(self):
         """What is copied and pickled: all but the hooks, which are often not to be pickled."""
-        others = ("__weakref__", "_pre_hooks", "_post_hooks", "_spans", "_plan", "_unusual_steps")
+        self._catch_up()
+        others = ("__weakref__", "_backend", "_pre_hooks", "_post_hooks", "_spans", "_plan", "_unusual_steps")
         names = [name for name in NAdam.__slots__ if name not in others]
         return {name: getattr(self, name) for name in names} | getattr(self, "__dict__", {})
 
@@ -669,13 +688,21 @@ class NAdam:
         for name, value in state.items():
             setattr(self, name, value)
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
-        self._spans = memory_spans([state.leaf for state in self.states])
+        all_leaves = [state.leaf for state in self._present_states]
+        self._spans = memory_spans(all_leaves)
+        self._backend = backends.backend_of(all_leaves)
         self._plan = None
         self._unusual_steps = 0
 
     @property
     def states(self) -> list[LeafState]:
         """What is remembered of each array, in order."""
+        self._catch_up()
+        return self._present_states
+
+    @property
+    def _present_states(self):
+        """The same; of steps that are recorded and replayed, with as many as Python has made."""
         self._drop_plan()  # who asks may change it
         return [state for group in self._groups for state in group.states]
 
@@ -683,7 +710,7 @@ class NAdam:
         """A new group, checked."""
         check_group(name, group)
         overrides = {key: value for key, value in group.items() if key != "params"}
-        tree = parameter_tree(f"{name}['params']", group["params"])
+        tree = parameter_tree(f"{name}['params']", group["params"], self._leaf_of)
         try:
             return ParameterGroup(group["params"], tree, overrides, self._hyperparameters)
         except (TypeError, ValueError) as error:
@@ -693,6 +720,10 @@ class NAdam:
         known = [state.leaf for state in self.states]
         all_leaves = known + [leaf for group in groups for leaf in leaves(group.tree)]
         check_overlaps(all_leaves)
+        backend = backends.backend_of(all_leaves)
+        if self._options.capturable and backend is backends.CPU:
+            raise ValueError("capturable=True: it is for arrays on GPUs, and these are in NumPy's memory")
+        self._backend = backend
         for number, group in enumerate(groups, len(self._groups)):
             group.states = [LeafState.fresh(leaf, self._options, number) for leaf in leaves(group.tree)]
         self._groups += groups
@@ -710,13 +741,20 @@ class NAdam:
         self._hyperparameters = hyperparameters
         for group in self._groups:
             group.set_defaults(hyperparameters)
+        if self._options.capturable:
+            self._backend.renew(self._arrays([0.0] * len(self._groups)), self._options)
+
+    def _catch_up(self):
+        """Take note of recorded steps that have been replayed."""
+        if self._options.capturable and self._groups:
+            self._iterations += self._backend.catch_up()
 
     def checked_gradients(self, grads: ArrayTree) -> list:
         """The gradient of each array, checked: None, its elements, or rows."""
-        for state in self.states:
+        for state in self._present_states:
             state.leaf.check()
         tree = [group.tree for group in self._groups] if self._has_groups else self._groups[0].tree
-        return matching("grads", grads, tree, partial(gradient_of, spans=self._spans))
+        return matching("grads", grads, tree, partial(self._backend.gradient_of, spans=self._spans))
 
     def _own_gradients(self):
         if not all(group.has_gradients for group in self._groups):
@@ -744,7 +782,8 @@ class NAdam:
         self._drop_plan()
         kind = type(self)
         is_plain = kind.advance is NAdam.advance and kind.checked_gradients is NAdam.checked_gradients
-        groups = self._groups if is_plain and self._dialect == NATIVE else []
+        has_tables = is_plain and self._dialect == NATIVE and self._backend is backends.CPU
+        groups = self._groups if has_tables else []
         self._plan = table.make_plan(groups, self._options, self._spans)
         return self._plan
 
@@ -779,12 +818,10 @@ class NAdam:
         """Whether the step is made; FloatingPointError if a gradient is not finite and that is to be told."""
         if self._options.nonfinite == "propagate":
             return True
-        for state, gradient in zip(self.states, gradients, strict=True):
-            if gradient is not None and not is_finite(gradient):
-                if self._options.nonfinite == "raise":
-                    raise FloatingPointError(f"the gradient of {state.leaf.name} has elements that are not finite")
-                return False
-        return True
+        state = self._backend.not_finite(self._present_states, gradients)
+        if state is not None and self._options.nonfinite == "raise":
+            raise FloatingPointError(f"the gradient of {state.leaf.name} has elements that are not finite")
+        return state is None
 
     @property
     def _completes_update(self):
@@ -815,17 +852,21 @@ class NAdam:
         options = self._options
         is_update = self._completes_update
         averaging = self._averaging()
-        arrays = [
+        arrays = self._arrays(learning_rates)
+        if is_update:
+            moved = self._backend.update_arrays(arrays, gradients, self._dialect, options, averaging)
+        else:
+            moved = set()
+            self._backend.accumulate_arrays(arrays, gradients, options)
+        if options.use_ema:
+            self._backend.move_averages([state for state in self._present_states if state not in moved], averaging)
+        self._micro_steps = 0 if is_update else self._micro_steps + 1
+        self._iterations += is_update
+
+    def _arrays(self, learning_rates):
+        """The states of all arrays with their hyperparameters, and the learning rates of their groups."""
+        return [
             (state, group.hyperparameters, learning_rate)
             for group, learning_rate in zip(self._groups, learning_rates, strict=True)
             for state in group.states
         ]
-        if is_update:
-            moved = update_arrays(arrays, gradients, self._dialect, options, averaging)
-        else:
-            moved = set()
-            accumulate_arrays(arrays, gradients, options)
-        if options.use_ema:
-            move_averages([state for state in self.states if state not in moved], averaging)
-        self._micro_steps = 0 if is_update else self._micro_steps + 1
-        self._iterations += is_update

@@ -15,7 +15,7 @@ from nadam_numba.update import MOMENTS, STATE_ARRAYS, LeafState
 _LEAF_KEYS = ("path", "iterations", "mu_product", "is_decayed", *STATE_ARRAYS)
 _GROUP_KEYS = ("hyperparameters", "arrays")
 # Options that states of earlier versions do not have, and what these did.
-_LATER_OPTIONS = {"state_dtype": None}
+_LATER_OPTIONS = {"state_dtype": None, "capturable": False}
 
 
 def hyperparameters_as_data(values: Mapping) -> dict:
@@ -36,7 +36,7 @@ def leaf_as_data(state: LeafState) -> dict:
     }
     for name in STATE_ARRAYS:
         flat = getattr(state, name)
-        data[name] = None if flat is None else state.leaf.unflatten(_numbers(flat, state.leaf)).copy(order="K")
+        data[name] = None if flat is None else _in_shape(state.leaf, _numbers(state.leaf.fetched(flat), state.leaf))
     return data
 
 
@@ -122,7 +122,7 @@ def checked_leaf(name: str, data: Mapping, leaf: Leaf, options: Options) -> Leaf
     mu_product = data["mu_product"]
     return LeafState(
         leaf,
-        **arrays,
+        **{key: None if array is None else leaf.from_host(array) for key, array in arrays.items()},
         iterations=checked_count(f"{name}['iterations']", data["iterations"]),
         mu_product=real_number(f"{name}['mu_product']", mu_product, "a number in [0, 1]", lambda v: 0.0 <= v <= 1.0),
         is_decayed=true_or_false(f"{name}['is_decayed']", data["is_decayed"]),
@@ -159,6 +159,10 @@ def checked_count(name: str, value) -> int:
 
 def _checked_array(name, array, leaf):
     return None if array is None else leaf.flatten(np.array(matching_array(name, array, leaf)))
+
+
+def _in_shape(leaf, flat):
+    return leaf.unflatten(flat).copy(order="K")
 
 
 def _numbers(flat, leaf):

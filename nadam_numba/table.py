@@ -1,4 +1,4 @@
-"""One step of many arrays in one call of compiled code, which finds them in a table of addresses.
+"""One step of many arrays in a call or two of compiled code, which finds them in tables of addresses.
 
 Where Python goes from array to array, checks each gradient and calls a kernel, small arrays take a hundred times as
 long as their numbers do. So the way is prepared once, and what remains for each step is to note where the gradients'
@@ -352,7 +352,7 @@ def _make_table(positions, states, hyper, options, spans):
             if by_name[name] is not None:
                 places[row, column] = by_name[name].__array_interface__["data"][0]
     sizes = [state.leaf.size for state in states]
-    chunks = _make_chunks(sizes, max(_SMALLEST_CHUNK, sum(sizes) // _CHUNKS))
+    chunks = chunks_of(sizes)
     settings, norms = _make_settings(states[0], hyper, options), np.zeros(len(states))
     table = Table(list(states), arrays, chunks, likenesses, np.array(positions), places, settings, norms)
     _add_loops(table, hyper, options, spans)
@@ -385,7 +385,7 @@ def _add_loops(table, hyper, options, spans):
     address = settings.ctypes.data
 
     def loop(kernels, *arguments):
-        return Loop(*kernels, (address, *arguments), sum(sizes), jit.may_use_threads(sum(sizes)), jit.ThreadChoice())
+        return make_loop(kernels, sizes, address, *arguments)
 
     table.kept.append(spans)
     table.update = loop(step, like, like_moments, largest_moment, average, accumulated, factors)
@@ -397,6 +397,16 @@ def _add_loops(table, hyper, options, spans):
         blocks = _make_chunks(sizes, cpu.BLOCK)
         sums = np.empty(len(blocks))
         table.measure = loop(table_kernels.measure, like, accumulated, blocks, sums, table.norms, factors)
+
+
+def make_loop(kernels: tuple[Callable, Callable], sizes: list[int], *arguments) -> Loop:
+    """The loop of a serial and a parallel kernel over arrays of these sizes."""
+    return Loop(*kernels, arguments, sum(sizes), jit.may_use_threads(sum(sizes)), jit.ThreadChoice())
+
+
+def chunks_of(sizes: list[int]) -> np.ndarray:
+    """Column of an array, the first number of a chunk of it, and how many, for arrays of these sizes; shape (c, 3)."""
+    return _make_chunks(sizes, max(_SMALLEST_CHUNK, sum(sizes) // _CHUNKS))
 
 
 def _make_chunks(sizes, length):

@@ -187,6 +187,63 @@ def _step(table, like, like_moments, largest_moment, average, accumulated, facto
     return -1
 
 
+def _step_at(places, chunks, kinds, scalars, like):
+    """Make one step of arrays that are at known addresses, by known scalars.
+
+    Parameters
+    ----------
+    places : ndarray, shape (4, k), int64
+        The addresses of parameters, first and second moments, and gradients.
+    chunks : ndarray, shape (c, 3), int64
+    kinds : ndarray, shape (k,), int64
+        For each array, the row of its scalars.
+    scalars : ndarray, shape (s, fields of `rule.Scalars`)
+    like : ndarray, shape (0,)
+        Of the arrays' real dtype.
+    """
+    for chunk in numba.prange(chunks.shape[0]):
+        column, first, size = chunks[chunk, 0], chunks[chunk, 1] * like.itemsize, chunks[chunk, 2]
+        _update(
+            array_at(places[0, column] + first, size, like),
+            array_at(places[1, column] + first, size, like),
+            array_at(places[2, column] + first, size, like),
+            None,
+            None,
+            None,
+            array_at(places[3, column] + first, size, like),
+            None,
+            *_scalars_in(scalars[kinds[column]]),
+        )
+
+
+def _scalars_in(row):
+    """The fields of `rule.Scalars` from numbers, of which the last two stand for true or false."""
+    # A star before an array is nothing that compiled code knows.
+    return (
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        row[10],
+        row[11],
+        row[12],
+        row[13],
+        row[14],
+        row[15],
+        row[16],
+        row[17],
+        row[18],
+        row[19] != 0.0,
+        row[20] != 0.0,
+    )
+
+
 def _accumulate(table, like, average):
     """Make a micro-step of all arrays, as `_step` does a step: sum up the gradients, and move the averages."""
     unusual = find_unusual(table)
@@ -280,12 +337,14 @@ _chunks = jit.scalar(_chunks, makes_arrays=True)
 _overlaps = jit.scalar(_overlaps)
 _scalars = jit.scalar(_scalars)
 _clipped = jit.scalar(_clipped)
+_scalars_in = jit.scalar(_scalars_in)
 _gradient_at = jit.scalar(_gradient_at, makes_arrays=True)
 _parameter_at = jit.scalar(_parameter_at, makes_arrays=True)
 find_unusual = jit.kernel(_find_unusual, pointers, makes_arrays=True)
 _update_in_full = jit.scalar(_update_in_full)
 step = _both(_step, _update=_update_in_full)
 step_bfloat16 = _both(_step, _update=cpu.update_bfloat16_serial)
+step_at_as_torch = _both(_step_at, _update=cpu.update_serial_as_torch)
 accumulate = _both(_accumulate)
 measure = _both(_measure)
 has_only_finite = _both(_has_only_finite)

@@ -9,7 +9,7 @@ import numpy as np
 from nadam_numba import bfloat16, cpu
 from nadam_numba.arrays import Leaf
 from nadam_numba.dialects import Dialect
-from nadam_numba.gradients import Rows, conditioned, dense, summed
+from nadam_numba.gradients import Rows, conditioned, dense, is_finite, summed
 from nadam_numba.hyperparameters import Hyperparameters, Options
 from nadam_numba.rule import Scalars
 
@@ -55,16 +55,16 @@ class LeafState:
     def fresh(cls, leaf: Leaf, options: Options, group: int = 0) -> "LeafState":
         """The state before the first step; `group` is the number of the group that the array is in."""
         dtype = leaf.real_dtype if options.state_dtype is None else bfloat16.BITS
-        zeros = [np.zeros(leaf.size, dtype) for _ in range(2)]
+        zeros = [leaf.zeros(dtype) for _ in range(2)]
         # The average takes the value of the parameter in the first step, if the step reaches it.
-        average = leaf.flatten(leaf.array).copy() if options.use_ema else None
-        accumulated = np.zeros(leaf.size, leaf.real_dtype) if options.gradient_accumulation_steps else None
+        average = leaf.elements() if options.use_ema else None
+        accumulated = leaf.zeros(leaf.real_dtype) if options.gradient_accumulation_steps else None
         return cls(leaf, *zeros, average=average, accumulated=accumulated, seed=seed_of(leaf, group))
 
     def copy(self) -> "LeafState":
         """The same with arrays of its own, but for the parameter."""
         arrays = {name: getattr(self, name) for name in STATE_ARRAYS}
-        copies = {name: None if array is None else array.copy() for name, array in arrays.items()}
+        copies = {name: None if array is None else self.leaf.copy_of(array) for name, array in arrays.items()}
         return dataclasses.replace(self, **copies)
 
 
@@ -73,7 +73,7 @@ def seed_of(leaf: Leaf, group: int) -> int:
     return zlib.crc32(f"{group}/{leaf.path}".encode())
 
 
-_NO_UPDATE = Scalars(*[0.0] * 7)
+NO_UPDATE = Scalars(*[0.0] * 7)
 _CONDITIONING = ("gradient_scale", "accumulated_share", "gradient_limit", "gradient_factor")
 
 
@@ -120,7 +120,7 @@ def update_arrays(
         # Most arrays have all their numbers in common.
         key = id(hyper), learning_rate, state.iterations, state.mu_product
         if key not in known:
-            others = _conditioning(hyper, options) + averaging
+            others = conditioning(hyper, options) + averaging
             known[key] = dialect.scalars(hyper, learning_rate, state.iterations + 1, state.mu_product, others)
         mu_product, scalars = known[key]
         counted.append((state, mu_product))
@@ -149,10 +149,18 @@ def accumulate_arrays(
             cpu.accumulate(state.accumulated, values, 1.0 / (options.loss_scale_factor or 1.0))
 
 
+def not_finite(states: list[LeafState], gradients: list[np.ndarray | Rows | None]) -> LeafState | None:
+    """The first state whose gradient has an element that is infinite or NaN."""
+    for state, gradient in zip(states, gradients, strict=True):
+        if gradient is not None and not is_finite(gradient):
+            return state
+    return None
+
+
 def move_averages(states: list[LeafState], averaging: tuple[float, bool]) -> None:
     """Move the averages of arrays that are not updated."""
     average_momentum, is_overwritten = averaging
-    scalars = _NO_UPDATE._replace(average_momentum=average_momentum, is_overwritten=is_overwritten)
+    scalars = NO_UPDATE._replace(average_momentum=average_momentum, is_overwritten=is_overwritten)
     for state in states:
         elements = state.leaf.flatten(state.leaf.array)
         cpu.average(state.average, elements, *scalars)
@@ -164,13 +172,13 @@ def clipped_gradients(
 ) -> list[np.ndarray | Rows]:
     """Copies of gradients as `update_arrays` would take them after clipping, where no step is to be made."""
     pairs = zip(states, gradients, strict=True)
-    scalars = _NO_UPDATE._replace(**dict(zip(_CONDITIONING, _conditioning(hyper, Options()), strict=True)))
+    scalars = NO_UPDATE._replace(**dict(zip(_CONDITIONING, conditioning(hyper, Options()), strict=True)))
     updates = [_prepare(state, hyper, gradient, scalars, dialect) for state, gradient in pairs]
     _clip_norms(updates, dialect, None)
     return [_clipped(update, dialect) for update in updates]
 
 
-def _conditioning(hyper, options):
+def conditioning(hyper: Hyperparameters, options: Options) -> tuple[float, float, float, float]:
     """The fields `_CONDITIONING` of `rule.Scalars`, but for the clipping of norms."""
     return (
         1.0 / (options.loss_scale_factor or 1.0),
@@ -188,9 +196,12 @@ def _prepare(state, hyper, gradient, scalars, dialect):
             gradient = dense(gradient, state.leaf)
         elif not dialect.clips_rows_first:
             gradient = summed(gradient)
-    if not state.is_decayed:
-        scalars = scalars._replace(coupled_decay=0.0, decay=0.0, subtracted_decay=0.0)
-    return _Update(state, hyper, gradient, scalars)
+    return _Update(state, hyper, gradient, scalars if state.is_decayed else without_decay(scalars))
+
+
+def without_decay(scalars: Scalars) -> Scalars:
+    """The same, but for weight decay."""
+    return scalars._replace(coupled_decay=0.0, decay=0.0, subtracted_decay=0.0)
 
 
 def _clip_norms(updates, dialect, global_clipnorm):

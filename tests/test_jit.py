@@ -11,11 +11,13 @@ import weakref
 from types import SimpleNamespace
 
 import numba
+import numpy as np
 import pytest
 from numba import types
+from numba.extending import is_jitted
 
 import nadam_numba
-from nadam_numba import jit
+from nadam_numba import NAdam, jit, minimize
 
 PACKAGE = pathlib.Path(nadam_numba.__file__).parent
 needs_compiler = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
@@ -339,3 +341,33 @@ def test_a_threading_layer_that_is_not_installed_means_one_thread():
     """
     )
     assert run_python(code).split() == ["False", "True"]
+
+
+def dispatchers_in(thing, depth=2):
+    """Compiled functions among the values of a module, and in its lists, tuples and dicts."""
+    if is_jitted(thing):
+        yield thing
+    elif depth and isinstance(thing, (dict, list, tuple)):
+        for value in thing.values() if isinstance(thing, dict) else thing:
+            yield from dispatchers_in(value, depth - 1)
+
+
+def holds_an_array(kind):
+    return isinstance(kind, types.Array) or (isinstance(kind, types.BaseTuple) and any(map(holds_an_array, kind)))
+
+
+@needs_compiler
+def test_what_returns_arrays_counts_references():
+    """Without counting, an array that is returned would have one reference too few, and its memory be freed in use."""
+    fun = numba.njit(lambda x: (x[0] ** 2, 2.0 * x))
+    for options in ({}, {"learning_rate": 0.1, "maxiter": 3}):
+        minimize(fun, [1.0], jac=True, bounds=[(0.5, 2.0)], options=options)
+        minimize(numba.njit(lambda x: x[0] ** 2), [1.0], jac="3-point", options=options)
+    for options in ({}, {"global_clipnorm": 1.0, "amsgrad": True}, {"state_dtype": "bfloat16"}):
+        NAdam([np.ones(3)], **options).step([np.ones(3)])
+    modules = [module for name, module in sys.modules.items() if name.startswith("nadam_numba.")]
+    seen = {id(each): each for module in modules for each in dispatchers_in(vars(module), 3)}.values()
+    without = [each for each in seen if each.targetoptions.get("_nrt") is False]
+    signatures = [(each, overload.signature) for each in without for overload in each.overloads.values()]
+    assert len(signatures) > 20
+    assert [(each, signature) for each, signature in signatures if holds_an_array(signature.return_type)] == []

@@ -558,3 +558,16 @@ def fun_of_shape(shape):
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         minimize(**{"fun": sphere, "x0": [5.0, 5.0], **arguments})
+
+
+def test_chunks_do_not_outgrow_what_has_gone_before():
+    """Evaluations may become slow at any time, and within a chunk nobody looks at the clock."""
+    chunks, evaluations = [], 64
+    for _ in range(30):
+        chunks.append(evaluations)
+        evaluations = run._next_chunk(evaluations, 1e-7 * evaluations)
+    assert chunks[1] == 1024
+    assert all(chunk <= 1024 or chunk <= 2 * sum(chunks[:k]) for k, chunk in enumerate(chunks))
+    assert run._next_chunk(1000, 0.04) == 2000
+    assert run._next_chunk(1000, 0.06) == 500
+    assert run._next_chunk(1, 10.0) == 1

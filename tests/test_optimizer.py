@@ -448,3 +448,16 @@ def test_changing_the_callers_dict_later_changes_nothing():
 def test_repr_tells_the_settings():
     optimizer = NAdam([np.ones(3), np.ones(2)], learning_rate=0.5)
     assert repr(optimizer).startswith("NAdam(2 arrays, learning_rate=0.5, beta_1=0.9")
+
+
+@pytest.mark.parametrize("params", [{"a/b": 0, "a": {"b": 1}}, {1: 0, "1": 1}, {"a": [0], "a/0": 1}], ids=str)
+def test_arrays_have_paths_of_their_own(params):
+    arrays = [np.ones(2), np.ones(2)]
+
+    def filled(tree):
+        if isinstance(tree, dict):
+            return {key: filled(entry) for key, entry in tree.items()}
+        return [filled(entry) for entry in tree] if isinstance(tree, list) else arrays[tree]
+
+    with pytest.raises(ValueError, match="both have the path"):
+        NAdam(filled(params))

@@ -15,7 +15,13 @@ MODULES = ["nadam_numba"] + [module.name for module in pkgutil.walk_packages(nad
 
 
 # Modules that are imported only together with another package.
-NEEDED = {"nadam_numba.compat._torch_tensors": "torch"}
+NEEDED = {
+    "nadam_numba.compat._torch_tensors": ["torch"],
+    "nadam_numba.compat._torch_cpus": ["torch"],
+    "nadam_numba.compat._torch_gpus": ["torch", "numba_cuda"],
+    "nadam_numba.compat._torch_prepared": ["torch"],
+    **{name: ["numba_cuda"] for name in MODULES if name.startswith("nadam_numba.gpu.")},
+}
 
 
 def test_import_is_light():
@@ -50,8 +56,8 @@ def test_typing_marker_is_installed():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
-    if name in NEEDED:
-        pytest.importorskip(NEEDED[name])
+    for package in NEEDED.get(name, ()):
+        pytest.importorskip(package)
     module = importlib.import_module(name)
     # Dispatchers and re-exported names are found through the plain functions they were made from.
     finder = doctest.DocTestFinder(recurse=True)

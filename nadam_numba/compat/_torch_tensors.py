@@ -16,6 +16,8 @@ from torch.optim.nadam import nadam
 
 from nadam_numba import cpu
 from nadam_numba.arrays import ordered_spans, overlaps
+from nadam_numba.compat import _torch_cpus
+from nadam_numba.compat._torch_prepared import Prepared
 from nadam_numba.compat.torch import NAdam as NAdamOfArrays
 from nadam_numba.compat.torch import hyperparameters_of
 from nadam_numba.dialects import TORCH, exact
@@ -34,7 +36,7 @@ _TYPES = (torch.Tensor, torch.nn.Parameter)
 
 
 class NAdam(torch.optim.NAdam, NAdamOfArrays):
-    """torch.optim.NAdam, whose step passes over the memory of CPU tensors once.
+    """torch.optim.NAdam, whose step passes over the memory of tensors once.
 
     Parameters
     ----------
@@ -50,9 +52,10 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
 
     Notes
     -----
-    The kernel takes float32, float64, complex64 and complex128 tensors in the memory of the CPU, contiguous or merely
-    permuted, such as those of ``torch.channels_last``. All others, and groups that are capturable or differentiable,
-    are updated by torch itself. A gradient that shares memory with a parameter counts as it was before the step.
+    The kernels take float32, float64, complex64 and complex128 tensors in the memory of the CPU and, where numba-cuda
+    is installed, of CUDA devices, contiguous or merely permuted, such as those of ``torch.channels_last``. All others,
+    and groups that are capturable or differentiable, are updated by torch itself. A gradient that shares memory with a
+    parameter counts as it was before the step.
 
     Examples
     --------
@@ -74,12 +77,19 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
                 f"scalar_dtype={scalar_dtype!r}: for tensors it must be None, torch.set_default_dtype decides"
             )
         super().__init__(*args, **kwargs)
-        self._views = {}
+        self._forget()
 
     def __setstate__(self, state):
         """As torch.optim.NAdam; called after each load, too."""
         super().__setstate__(state)
+        self._forget()
+
+    def _forget(self):
+        """Begin anew with what is only known of the tensors of this moment."""
         self._views = {}
+        self._gpu_tables = {}
+        self._prepared = None
+        self._unprepared_steps = 0
 
     def step(self, closure: Callable | None = None):
         """Update all parameters that have a gradient, in place, once.
@@ -113,7 +123,11 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
         super().load_state_dict(as_tensors(state_dict))
 
     def _update(self):
-        kernel_rows, torch_rows = [], []
+        if self._prepared is not None and self._prepared.step(self, list(map(_scalars, self.param_groups))):
+            self._unprepared_steps = 0
+            return
+        self._prepared = None
+        kernel_rows, gpu_rows, torch_rows = [], [], []
         known_views, self._views = self._views, {}
         for group in self.param_groups:
             columns = [], [], [], [], [], []
@@ -121,6 +135,9 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
             scalars = _scalars(group)
             rest = []
             for row in zip(*columns, strict=True):
+                if scalars is not None and _suits_gpus(*row):
+                    gpu_rows.append((scalars, row))
+                    continue
                 views = None if scalars is None else self._views_for_kernel(known_views, *row)
                 if views is None:
                     rest.append(row)
@@ -129,8 +146,37 @@ class NAdam(torch.optim.NAdam, NAdamOfArrays):
             if rest:
                 torch_rows.append((group, has_complex, rest))
         _step_by_kernel(kernel_rows)
+        if gpu_rows:
+            self._step_on_gpus(gpu_rows)
         for group, has_complex, rest in torch_rows:
             _step_by_torch(group, has_complex, rest)
+        self._prepare([row for _, _, row in kernel_rows], [row for _, row in gpu_rows], bool(torch_rows))
+
+    def _prepare(self, cpu_rows, gpu_rows, others):
+        """Prepare the next steps, if these are all rows of this one; where that is of no use, ever more rarely."""
+        self._unprepared_steps += 1
+        is_due = self._unprepared_steps & (self._unprepared_steps - 1) == 0
+        if not is_due or others or bool(cpu_rows) == bool(gpu_rows):
+            return
+        if cpu_rows:
+            self._prepared = Prepared.made(self, cpu_rows, _torch_cpus.launcher)
+        else:
+            from nadam_numba.compat import _torch_gpus
+
+            self._prepared = Prepared.made(self, gpu_rows, lambda rows: _torch_gpus.launcher(rows, self._gpu_tables))
+
+    def _step_on_gpus(self, rows):
+        # Not before it is needed, for it loads CUDA.
+        from nadam_numba.compat import _torch_gpus
+
+        for _, row in rows:
+            for tensor in row[:4]:
+                _check_storage(tensor)
+        spans = ordered_spans(_span(row[0]) for _, row in rows)
+        gradients = [_safe_gradient(row[1], row[0], spans) for _, row in rows]
+        numbers = [_count(scalars, mu_product, step) for scalars, (*_, mu_product, step) in rows]
+        _torch_gpus.step([row[:4] for _, row in rows], gradients, numbers, self._gpu_tables)
+        increment_version([tensor for _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])
 
     def _views_for_kernel(self, known_views, p, grad, exp_avg, exp_avg_sq, mu_product, step):
         """The numbers of a tensor and of its moments; None if the kernel cannot take them all."""
@@ -187,17 +233,53 @@ def _scalars(group):
     if torch.compiler.is_compiling() or group["capturable"] or group["differentiable"]:
         return None
     try:
-        hyper = hyperparameters_of(group)
+        numbers = float(group["lr"]), *group["betas"], *map(group.__getitem__, _NUMBERS)
+        # A tensor may change without being another one.
+        make = _scalars_of if {type(number) for number in numbers} <= {float, int, bool} else _scalars_of.__wrapped__
+        return make(*numbers)
     except (TypeError, ValueError):
         return None
-    rate = float(group["lr"])
 
-    @functools.cache
+
+_NUMBERS = ("eps", "momentum_decay", "weight_decay", "decoupled_weight_decay", "maximize")
+
+
+@functools.lru_cache(256, typed=True)
+def _scalars_of(rate, beta_1, beta_2, *numbers):
+    hyper = hyperparameters_of({"betas": (beta_1, beta_2), **dict(zip(_NUMBERS, numbers, strict=True))})
+
+    @functools.lru_cache(16)
     def scalars(dtype, step, mu_product):
         mu_product, scalars = _DIALECTS[dtype].scalars(hyper, rate, step, mu_product)
         return mu_product, scalars._replace(gradient_factor=-1.0 if hyper.maximize else 1.0)
 
     return scalars
+
+
+def _is_on_gpu(tensor):
+    return tensor.is_cuda and torch.version.cuda is not None
+
+
+def _suits_gpus(p, grad, exp_avg, exp_avg_sq, mu_product, step):
+    """Whether the kernel for GPUs can take a tensor; not if Numba cannot launch it here."""
+    if not (_is_on_gpu(p) and p.dtype in _TYPE_STRINGS and mu_product.dtype in _DIALECTS):
+        return False
+    tensors = p, grad, exp_avg, exp_avg_sq
+    if not all(_is_nothing_but_numbers(tensor) and _is_dense(tensor) for tensor in tensors):
+        return False
+    are_alike = all(
+        tensor.dtype is p.dtype and tensor.shape == p.shape and tensor.device == p.device for tensor in tensors
+    )
+    has_same_order = exp_avg.stride() == exp_avg_sq.stride() == p.stride()
+    return are_alike and has_same_order and mu_product.is_cpu and step.is_cpu and _numba_has_gpus()
+
+
+@functools.cache
+def _numba_has_gpus():
+    """Whether Numba can launch kernels; loads CUDA, once there is a tensor on a GPU."""
+    from nadam_numba.gpu import requirements
+
+    return requirements.missing() is None
 
 
 def _place(tensor):
@@ -213,10 +295,13 @@ def _are_alike(places):
 
 
 def _is_plain(tensor):
-    """Whether a tensor is nothing but numbers in memory."""
+    """Whether a tensor is nothing but numbers in the memory of the CPU."""
+    return tensor.is_cpu and _is_nothing_but_numbers(tensor)
+
+
+def _is_nothing_but_numbers(tensor):
     return (
         type(tensor) in _TYPES
-        and tensor.is_cpu
         and tensor.layout is torch.strided
         and not (tensor.is_conj() or tensor.is_neg() or tensor.is_inference() or tensor._is_zerotensor())
     )
@@ -240,9 +325,7 @@ def _flat(tensor):
 
     Tensor.numpy would keep the memory itself, but forbid for ever to resize it.
     """
-    held = tensor.untyped_storage().nbytes()
-    if tensor.storage_offset() * tensor.itemsize + tensor.nbytes > held:
-        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has a storage of {held} bytes: that is too small")
+    _check_storage(tensor)
     interface = {
         "data": (tensor.data_ptr(), False),
         "shape": (tensor.numel() * (2 if tensor.is_complex() else 1),),
@@ -252,6 +335,12 @@ def _flat(tensor):
     return np.asarray(types.SimpleNamespace(__array_interface__=interface))
 
 
+def _check_storage(tensor):
+    held = tensor.untyped_storage().nbytes()
+    if tensor.storage_offset() * tensor.itemsize + tensor.nbytes > held:
+        raise RuntimeError(f"a tensor of shape {tuple(tensor.shape)} has a storage of {held} bytes: that is too small")
+
+
 def _span(tensor):
     start = tensor.data_ptr()
     return start, start + tensor.nbytes
@@ -259,20 +348,31 @@ def _span(tensor):
 
 def _gradient(grad, p, spans):
     """A gradient in the order of its parameter, safe from the step, and its numbers, which do not keep its memory."""
+    grad = _safe_gradient(grad, p, spans)
+    return grad, _flat(grad)
+
+
+def _safe_gradient(grad, p, spans):
     if grad.stride() != p.stride():
         grad = torch.empty_like(p, requires_grad=False).copy_(grad.detach())
     elif overlaps(_span(grad), spans):
         grad = grad.clone()
-    return grad, _flat(grad)
+    return grad
+
+
+def _count(scalars, mu_product, step):
+    """The scalars of the next step of a tensor, which counts from now on as made."""
+    step.fill_(step.item() + 1.0)
+    product, numbers = scalars(mu_product.dtype, step.item(), mu_product.item())
+    mu_product.fill_(product)
+    return numbers
 
 
 def _step_by_kernel(rows):
     spans = ordered_spans(_span(row[0]) for _, _, row in rows)
     gradients = [_gradient(row[1], row[0], spans) for _, _, row in rows]
     for (scalars, views, (*_, mu_product, step)), (_, gradient) in zip(rows, gradients, strict=True):
-        step.fill_(step.item() + 1.0)
-        product, numbers = scalars(mu_product.dtype, step.item(), mu_product.item())
-        mu_product.fill_(product)
+        numbers = _count(scalars, mu_product, step)
         cpu.update_for(gradient.size, TORCH.order)(*views, None, None, None, gradient, None, *numbers)
     # Autograd does not see what the kernel writes.
     increment_version([tensor for _, _, (p, _, *moments, _, _) in rows for tensor in (p, *moments)])

@@ -147,10 +147,11 @@ class _FormByParameters(ABCMeta):
 class NAdam(metaclass=_FormByParameters):
     """torch.optim.NAdam, on NumPy arrays or on tensors, updated in place.
 
-    Made of `Parameter` objects, it is the optimizer described here, which needs no torch. Made of tensors, it is
-    a subclass of torch.optim.NAdam with all that belongs to it, whose step updates float32, float64 and complex tensors
-    on the CPU in one pass over memory, and leaves all others to torch; to `isinstance` it is one of this class, too.
-    Subclasses have both forms, if they take tensors as their first argument and call these methods by ``super()``.
+    Made of `Parameter` objects, it is the optimizer described here, which needs no torch. Made of tensors, it is a
+    subclass of torch.optim.NAdam with all that belongs to it, whose step updates float32, float64 and complex tensors
+    on the CPU and on CUDA devices in one pass over memory, and leaves all others to torch; to `isinstance` it is one of
+    this class, too. Subclasses have both forms, if they take tensors as their first argument and call these methods by
+    ``super()``.
 
     Parameters
     ----------

@@ -23,7 +23,9 @@ from nadam_numba.minimize.result import STOPS, Stop, count_values, optimize_resu
 # Without an observer of each iteration, a run returns to Python between chunks, where an interrupt from the keyboard
 # and the end of the time are noticed. Chunks grow until they take this many seconds, which hides what returning costs.
 _CHUNK_SECONDS = 0.05
-_FASTEST_GROWTH = 16
+# So many times longer than the one before is a chunk at most while it is small; then twice, for the evaluations to come
+# may be slow, and nobody can interrupt them.
+_FASTEST_GROWTH, _SMALL_CHUNK = 16, 1024
 _LONGEST_CHUNK = 2**30
 # Evaluations of the first chunk at most: those to come may take longer than the one at the start.
 _LONGEST_FIRST_CHUNK = 64
@@ -89,7 +91,9 @@ def _next_chunk(chunk, seconds):
     """How many evaluations come next, after so many in so many seconds: more if these were few, and fewer if not."""
     if seconds > _CHUNK_SECONDS:
         return max(chunk // 2, 1)
-    return chunk * (_FASTEST_GROWTH if seconds * _FASTEST_GROWTH < _CHUNK_SECONDS else 2)
+    if seconds * _FASTEST_GROWTH > _CHUNK_SECONDS:
+        return 2 * chunk
+    return max(2 * chunk, min(_FASTEST_GROWTH * chunk, _SMALL_CHUNK))
 
 
 def _wants_to_stop(state, observers):

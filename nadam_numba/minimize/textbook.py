@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba import cpu, jit, pointers
+from nadam_numba import cpu, jit, pointers, schedules
 from nadam_numba import rule as update_rule
 from nadam_numba.cpu import adam_coefficients, copy_into, step_coefficients
 from nadam_numba.minimize import bounds, differences, objective, result, returned
@@ -45,7 +45,7 @@ _RUNNING, _NONFINITE = Stop.RUNNING.code, Stop.NONFINITE.code
 _GRADIENT, _TARGET, _FTOL, _PATIENCE = Stop.GRADIENT.code, Stop.TARGET.code, Stop.FTOL.code, Stop.PATIENCE.code
 
 # What the loop is made of, beside this file; and what is bound to it.
-SOURCES = bounds, cpu, differences, objective, pointers, result, returned, update_rule
+SOURCES = bounds, cpu, differences, objective, pointers, result, returned, schedules, update_rule
 _evaluate = _move = _update = None
 
 # The scalars of an update after the weight decay.
@@ -321,14 +321,18 @@ def _weights_of_steps(hyper, first, count, mu_product):
     """
     settings = hyper.beta_1, hyper.beta_2, hyper.momentum_decay, hyper.nesterov
     if first + count > _LONGEST_CHUNK:
-        return fill_weights(np.empty((count, 4)), first, mu_product, *settings)
+        weights = np.empty((count, 4))
+        fill_weights(weights, first, mu_product, *settings)
+        return weights
     return first_weights(*settings)[first : first + count]
 
 
 @functools.lru_cache(maxsize=8)
 def first_weights(*settings):
     """Those of the first steps, which many runs have in common."""
-    return fill_weights(np.empty((_LONGEST_CHUNK, 4)), 0, 1.0, *settings)
+    weights = np.empty((_LONGEST_CHUNK, 4))
+    fill_weights(weights, 0, 1.0, *settings)
+    return weights
 
 
 def _fill_weights(weights, first, mu_product, beta_1, beta_2, momentum_decay, nesterov):
@@ -342,7 +346,6 @@ def _fill_weights(weights, first, mu_product, beta_1, beta_2, momentum_decay, ne
             gradient_weight, momentum_weight, correction = adam_coefficients(step, beta_1, beta_2)
         weights[k, 0], weights[k, 1] = gradient_weight, momentum_weight
         weights[k, 2], weights[k, 3] = correction, mu_product
-    return weights
 
 
 def _differs(x, last):
@@ -433,4 +436,4 @@ MOVES = {
 }
 fill_weights = jit.kernel(_fill_weights, cpu, update_rule)
 assess = jit.kernel(_assess, *SOURCES)
-_report = jit.kernel(_report)
+_report = jit.kernel(_report, schedules)
