@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import is_jitted
 
 import nadam_numba
-from nadam_numba import NAdam, jit, minimize
+from nadam_numba import NAdam, jit, minimize, minimize_batch
 
 PACKAGE = pathlib.Path(nadam_numba.__file__).parent
 needs_compiler = pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
@@ -363,6 +363,7 @@ def test_what_returns_arrays_counts_references():
     for options in ({}, {"learning_rate": 0.1, "maxiter": 3}):
         minimize(fun, [1.0], jac=True, bounds=[(0.5, 2.0)], options=options)
         minimize(numba.njit(lambda x: x[0] ** 2), [1.0], jac="3-point", options=options)
+        minimize_batch(fun, [[1.0], [2.0]], jac=True, bounds=[(0.5, 2.0)], options=options)
     for options in ({}, {"global_clipnorm": 1.0, "amsgrad": True}, {"state_dtype": "bfloat16"}):
         NAdam([np.ones(3)], **options).step([np.ones(3)])
     modules = [module for name, module in sys.modules.items() if name.startswith("nadam_numba.")]
