@@ -10,13 +10,13 @@ import time
 
 import numpy as np
 import pytest
+from marks import WRAPS, needs_compiler
 from numba import cfunc, njit
 from scipy.optimize import Bounds, least_squares
 
 from nadam_numba import best_of, minimize, minimize_batch, schedules
 from nadam_numba.batch import maps
 from nadam_numba.minimize.result import Stop
-from tests.marks import WRAPS, needs_compiler
 
 TIMES = np.linspace(0.0, 3.0, 16)
 

@@ -1,13 +1,13 @@
 """minimize_batch in processes of all kinds, in threads and in clusters: the right results, and nobody is killed."""
 
+import pathlib
 import subprocess
 import sys
 import textwrap
 
 import numpy as np
 import pytest
-
-from tests.marks import needs_compiler
+from marks import needs_compiler
 
 # Other processes import the package and this module, as the users' processes do.
 PRELUDE = """
@@ -15,7 +15,7 @@ import concurrent.futures, multiprocessing, sys
 import numpy as np
 from numba import njit, prange
 from nadam_numba import minimize, minimize_batch
-from tests.test_batch_elsewhere import fit_some, fun, TARGETS, expected
+from test_batch_elsewhere import fit_some, fun, TARGETS, expected
 
 def check(x):
     np.testing.assert_array_equal(x, expected())
@@ -54,6 +54,7 @@ def run(code):
         capture_output=True,
         text=True,
         timeout=300,
+        cwd=pathlib.Path(__file__).parent,  # where a script finds this module
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

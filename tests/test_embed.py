@@ -10,13 +10,13 @@ import sys
 import numba
 import numpy as np
 import pytest
+from marks import needs_compiler
 from numba import njit, prange
 from numba.core.errors import TypingError
 from numba.extending import is_jitted
 
 from nadam_numba import NAdam
 from nadam_numba.embed import c_functions, include_folder, nadam_init, nadam_step
-from tests.marks import needs_compiler
 
 
 @njit

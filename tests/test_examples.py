@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-
-from tests.marks import needs_compiler
+from marks import needs_compiler
 
 FOLDER = pathlib.Path(__file__).parents[1] / "examples"
 SIZES = {"decay_image": ["--size", "64"]}

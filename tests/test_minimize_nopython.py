@@ -4,11 +4,11 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
+from marks import needs_compiler
 from numba import njit, prange
 from numba.core.errors import TypingError
 
 from nadam_numba import minimize
-from tests.marks import needs_compiler
 
 # The same bits in Python and compiled.
 

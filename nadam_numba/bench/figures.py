@@ -19,6 +19,7 @@ _STYLES = {
     "SciPy L-BFGS-B, Python objective": ("#56B4E9", "X", "-"),
 }
 _OUR_STYLES = (("#D55E00", "o", "-"), ("#A03000", "o", "--"))
+_LONG_LABEL = 40
 _SETTINGS = {"font.size": 11, "axes.grid": True, "grid.color": "#dddddd", "svg.hashsalt": "speed"}
 
 
@@ -111,5 +112,6 @@ def _ratios(cases, title):
 def _finish(figure, axes, title):
     figure.suptitle(title)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=10, frameon=False)
+    columns = 3 if max(map(len, labels)) < _LONG_LABEL else 2
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=10, frameon=False)
     return figure

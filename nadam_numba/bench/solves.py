@@ -61,7 +61,7 @@ def contenders(case, available, threads):
 def _at_fixed_rate(compiled, available, threads):
     yield _ours(f"{OURS}, @njit objective", compiled, _COMPILED_ITERATIONS)
     in_place = njit(rosenbrock_in_place)
-    yield _ours(f"{OURS}, @njit objective that writes the gradient", in_place, _COMPILED_ITERATIONS)
+    yield _ours(f"{OURS}, @njit objective in place", in_place, _COMPILED_ITERATIONS)
     yield _ours(f"{OURS}, Python objective", rosenbrock, _PYTHON_ITERATIONS)
     if "optax" in available:
         yield jax_peers.make_optax_solve(
