@@ -18,8 +18,8 @@ _STYLES = {
     "SciPy L-BFGS-B, @njit objective": ("#0072B2", "P", "-"),
     "SciPy L-BFGS-B, Python objective": ("#56B4E9", "X", "-"),
 }
-_OUR_STYLES = (("#D55E00", "o", "-"), ("#A03000", "o", "--"))
-_LONG_LABEL = 40
+_OUR_STYLES = (("#D55E00", "o", "-"), ("#A03000", "o", "--"), ("#E69070", "d", ":"))
+_LONG_LABEL = 30
 _SETTINGS = {"font.size": 11, "axes.grid": True, "grid.color": "#dddddd", "svg.hashsalt": "speed"}
 
 
