@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from gpu_arrays import SIMULATES, quick_simulator  # noqa: F401
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 from benchmarks import gpu
 from nadam_numba.gpu import requirements
 
