@@ -444,7 +444,7 @@ def test_an_interrupt_keeps_what_is_finished(wrap):
         return (x[0] - 1.0) ** 2 if mark[1] < 5.0 else -mark[0]
 
     marks = np.column_stack([np.zeros(9), np.arange(9.0)])
-    interrupt_when(lambda: marks[5, 0] > 0.0)
+    interrupt_when(lambda: marks[5, 0] > 10.0)
     batch = minimize_batch(
         endless_from_five,
         np.zeros((9, 1)),

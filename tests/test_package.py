@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 
+import numba
 import pytest
 
 import nadam_numba
@@ -22,6 +23,9 @@ NEEDED = {
     "nadam_numba.compat._torch_prepared": ["torch"],
     **{name: ["numba_cuda"] for name in MODULES if name.startswith("nadam_numba.gpu.")},
 }
+
+# Modules with examples of what there is in compiled form alone.
+NEED_THE_COMPILER = {"nadam_numba.embed"}
 
 
 def test_import_is_light():
@@ -58,6 +62,8 @@ def test_typing_marker_is_installed():
 def test_examples_in_docstrings(name):
     for package in NEEDED.get(name, ()):
         pytest.importorskip(package)
+    if name in NEED_THE_COMPILER and numba.config.DISABLE_JIT:
+        pytest.skip("nothing is compiled")
     module = importlib.import_module(name)
     # Dispatchers and re-exported names are found through the plain functions they were made from.
     finder = doctest.DocTestFinder(recurse=True)
