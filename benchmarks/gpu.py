@@ -19,8 +19,7 @@ import time
 
 import numpy as np
 
-from nadam_numba import NAdam, info
-from nadam_numba.gpu import requirements
+from nadam_numba import NAdam, gpu, info
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "gpu.json"
 ULP_PER_STEP = 4
@@ -194,7 +193,7 @@ def measure_torch(what, shapes, rounds):
 
 def count_launches(run):
     """How many kernels of ours a call launches."""
-    from nadam_numba.gpu import device
+    from nadam_numba.gpu_arrays import device
 
     launch, noted = device.launch_blocks, []
 
@@ -275,8 +274,8 @@ def main():
     parser.add_argument("--steps", type=int, default=60, help="steps of the comparison")
     parser.add_argument("--output", type=pathlib.Path, default=OUTPUT, help="where the JSON goes")
     options = parser.parse_args()
-    lacking = requirements.missing()
-    if lacking is None and requirements.SIMULATES:
+    lacking = gpu.missing()
+    if lacking is None and gpu.SIMULATES:
         lacking = "NUMBA_ENABLE_CUDASIM is set, and the simulator's times say nothing"
     if lacking is not None:
         sys.exit(f"nothing measured: {lacking}")

@@ -42,10 +42,10 @@ def leaf_of(name: str, array, path: str) -> Leaf:
     if isinstance(array, (np.ndarray, np.generic)) or not is_on_gpu(array):
         return numpy_leaf(name, array, path)
     # Not before they are needed, for they load CUDA; and the kernels not before what they need is there.
-    from nadam_numba.gpu import requirements
+    from nadam_numba import gpu
 
-    requirements.require()
-    from nadam_numba.gpu.arrays import gpu_leaf
+    gpu.require()
+    from nadam_numba.gpu_arrays.arrays import gpu_leaf
 
     return gpu_leaf(name, array, path)
 
@@ -61,7 +61,7 @@ def backend_of(leaves: list[Leaf]) -> Backend:
             f"{on_host[0].name} is a NumPy array, and {other.name} is on a GPU: an optimizer's arrays must all be in "
             "NumPy's memory, or all on GPUs"
         )
-    from nadam_numba.gpu.update import GpuSteps
+    from nadam_numba.gpu_arrays.update import GpuSteps
 
     steps = GpuSteps()
     return Backend(

@@ -254,9 +254,9 @@ def __getattr__(name):
     """The functions for CUDA kernels, which are imported when they are first asked for."""
     if name not in _FOR_CUDA:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nadam_numba.gpu import requirements
+    from nadam_numba import gpu
 
-    requirements.require_compiler()
-    from nadam_numba.gpu import embedded
+    gpu.require_compiler()
+    from nadam_numba.gpu_arrays import embedded
 
     return getattr(embedded, name)

@@ -73,13 +73,13 @@ def cache_folder():
 
 def cuda():
     """The version of numba-cuda and the GPUs that kernels can run on; or what is missing."""
-    from nadam_numba.gpu import requirements  # loads CUDA
+    from nadam_numba import gpu  # loads CUDA
 
     try:
         version = f"numba-cuda {importlib.metadata.version('numba-cuda')}; "
     except importlib.metadata.PackageNotFoundError:
         version = ""
-    return version + requirements.describe()
+    return version + gpu.describe()
 
 
 def describe():

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from numba import config, cuda  # noqa: TID251
 
-from nadam_numba.gpu import requirements
+from nadam_numba import gpu
 
 SIMULATES = bool(config.ENABLE_CUDASIM)
 
 
 def skip_without_gpu():
     """Skip the module that calls it where there is no GPU."""
-    missing = requirements.missing()
+    missing = gpu.missing()
     if missing is not None:
         pytest.skip(f"neither a GPU nor its simulator, NUMBA_ENABLE_CUDASIM=1: {missing}", allow_module_level=True)
 

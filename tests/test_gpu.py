@@ -67,7 +67,7 @@ def test_steps_in_double_precision(options):
 
 @pytest.mark.parametrize("seed", range(200, 208))
 def test_options_combined_on_many_arrays(seed, monkeypatch):
-    monkeypatch.setattr("nadam_numba.gpu.kernels.CHUNK", 8)
+    monkeypatch.setattr("nadam_numba.gpu_arrays.kernels.CHUNK", 8)
     dtype = DTYPES[seed % 2]
     params, gradients = problem(seed, dtype, 6, [(5, 3), (17,), (), (8,)])
     generator = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def test_options_combined_on_many_arrays(seed, monkeypatch):
 
 
 def test_one_launch_for_all_arrays(monkeypatch):
-    from nadam_numba.gpu import device
+    from nadam_numba.gpu_arrays import device
 
     params, gradients = problem(1, np.float32, 2, [(3,), (2, 2), (), (5,), (1,)])
     arrays = [on_gpu(p) for p in params]
@@ -153,7 +153,7 @@ def test_dlpack(dtype):
 @pytest.mark.skipif(not SIMULATES, reason="needs two GPUs")
 @pytest.mark.parametrize("options", [{}, {"clipnorm": 0.3}, {"clipnorm": 0.9, "global_clipnorm": 0.5}])
 def test_arrays_on_several_devices(options, monkeypatch):
-    from nadam_numba.gpu import device
+    from nadam_numba.gpu_arrays import device
 
     params, gradients = problem(7, np.float32, 3, [(5,), (3,), (4,)])
     arrays = [on_gpu(p) for p in params]
@@ -320,7 +320,7 @@ def test_own_gradients_and_groups():
 )
 def test_recorded_steps_count_on_the_device(options, monkeypatch):
     """What a CUDA graph replays are launches alone: here they are noted, and launched again."""
-    from nadam_numba.gpu import device
+    from nadam_numba.gpu_arrays import device
 
     params, gradients = problem(6, np.float32, 1, [(5,), (2, 3)])
     params[1], gradients[0][1] = params[1].astype(np.float64), gradients[0][1].astype(np.float64)
@@ -432,7 +432,7 @@ class TestErrors:
 
     @pytest.mark.skipif(not SIMULATES, reason="needs two GPUs")
     def test_another_device(self, monkeypatch):
-        from nadam_numba.gpu import device
+        from nadam_numba.gpu_arrays import device
 
         arrays = [on_gpu(np.ones(2))]
         optimizer = NAdam(arrays)
@@ -441,7 +441,7 @@ class TestErrors:
 
     @pytest.mark.skipif(not SIMULATES, reason="would fill a card")
     def test_out_of_memory(self, monkeypatch):
-        from nadam_numba.gpu import device
+        from nadam_numba.gpu_arrays import device
 
         def full(*arguments):
             error = RuntimeError("CUDA_ERROR_OUT_OF_MEMORY")

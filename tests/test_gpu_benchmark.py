@@ -10,14 +10,14 @@ from gpu_arrays import SIMULATES, quick_simulator  # noqa: F401
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks import gpu
-from nadam_numba.gpu import requirements
+from benchmarks import gpu as benchmark
+from nadam_numba import gpu
 
-PATH = Path(gpu.__file__)
+PATH = Path(benchmark.__file__)
 
 
 def test_without_a_card_it_says_what_is_missing():
-    if not SIMULATES and requirements.missing() is None:
+    if not SIMULATES and gpu.missing() is None:
         pytest.skip("there is a card")
     process = subprocess.run([sys.executable, PATH], capture_output=True, text=True, timeout=120)
     assert process.returncode == 1
@@ -28,17 +28,19 @@ def test_without_a_card_it_says_what_is_missing():
 
 @pytest.mark.skipif(not SIMULATES, reason="needs the simulator: NUMBA_ENABLE_CUDASIM=1")
 def test_its_parts_run(quick_simulator, capsys, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(gpu, "seconds_of", lambda contenders, *rest: {n: run() or 1.0 for n, run in contenders.items()})
-    assert gpu.check(steps=2, sizes=(1, 6)) <= gpu.ULP_PER_STEP
-    overhead = gpu.measure_overhead(rounds=1, has_torch=False, calls=2)
+    monkeypatch.setattr(
+        benchmark, "seconds_of", lambda contenders, *rest: {name: run() or 1.0 for name, run in contenders.items()}
+    )
+    assert benchmark.check(steps=2, sizes=(1, 6)) <= benchmark.ULP_PER_STEP
+    overhead = benchmark.measure_overhead(rounds=1, has_torch=False, calls=2)
     assert overhead["launches"] == 1
     report = {
         "check": {"largest ulp per step": 0.5},
         "sanitizer": {"memcheck": "clean"},
-        "bandwidth": gpu.measure_bandwidth(8, 1, least=0.0),
+        "bandwidth": benchmark.measure_bandwidth(8, 1, least=0.0),
         "torch": [{"what": "two", "seconds": {"ours": 1.0}, "ratios": {"ours": 1.0}, "failed": {"other": "why"}}],
         "overhead": overhead,
     }
-    gpu.print_table(json.loads(json.dumps(report)))
+    benchmark.print_table(json.loads(json.dumps(report)))
     printed = capsys.readouterr().out
     assert all(text in printed for text in ("float32", "clean", "not measured: why", "NAdam, Numba's array"))

@@ -17,7 +17,7 @@ if config.DISABLE_JIT:
 
 from numba import cuda  # noqa: TID251
 
-from nadam_numba.gpu import kernels
+from nadam_numba.gpu_arrays import kernels
 
 CAPABILITY = (9, 0)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)

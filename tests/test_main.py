@@ -11,10 +11,9 @@ import pytest
 from test_bench import settings  # noqa: F401
 
 import nadam_numba
-from nadam_numba import info, jit
+from nadam_numba import gpu, info, jit
 from nadam_numba.__main__ import main
 from nadam_numba.bench import study, verify
-from nadam_numba.gpu import requirements
 
 LINES = (
     *("Python", "nadam_numba", "numpy", "scipy", "numba", "system", "CPU", "cores", "threads", "threading layer"),
@@ -35,28 +34,28 @@ def test_info_prints_each_line():
 
 
 def test_info_tells_what_gpus_lack(monkeypatch):
-    monkeypatch.setattr(requirements, "SIMULATES", False)
-    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(gpu, "SIMULATES", False)
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
     assert "the package numba-cuda is not installed: pip install 'nadam_numba[cuda]'" in info.cuda()
     with pytest.raises(ImportError, match="numba-cuda"):
-        requirements.require_compiler()
-    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: object())
-    requirements.require_compiler()
-    monkeypatch.setattr(requirements.cuda, "is_available", lambda: False)
+        gpu.require_compiler()
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: object())
+    gpu.require_compiler()
+    monkeypatch.setattr(gpu.cuda, "is_available", lambda: False)
     for error, told in [
         ("\nCUDA driver library cannot be found.", "there is no NVIDIA driver that can be used: CUDA driver library"),
         ("Call to cuInit results in CUDA_ERROR_NO_DEVICE", "the NVIDIA driver finds no GPU"),
         (None, "finds no NVVM, the compiler of the CUDA toolkit: pip install"),
     ]:
-        monkeypatch.setattr(requirements.cuda, "cuda_error", lambda error=error: error)
+        monkeypatch.setattr(gpu.cuda, "cuda_error", lambda error=error: error)
         assert told in info.cuda()
         with pytest.raises(RuntimeError, match="arrays on a GPU cannot be stepped"):
-            requirements.require()
-    monkeypatch.setattr(requirements, "SIMULATES", True)
+            gpu.require()
+    monkeypatch.setattr(gpu, "SIMULATES", True)
     assert "simulated" in info.cuda()
 
 
-@pytest.mark.skipif(requirements.missing() is None, reason="there is a GPU, or its simulator")
+@pytest.mark.skipif(gpu.missing() is None, reason="there is a GPU, or its simulator")
 def test_gpu_arrays_without_a_gpu():
     class Elsewhere:
         @property

@@ -21,7 +21,7 @@ NEEDED = {
     "nadam_numba.compat._torch_cpus": ["torch"],
     "nadam_numba.compat._torch_gpus": ["torch", "numba_cuda"],
     "nadam_numba.compat._torch_prepared": ["torch"],
-    **{name: ["numba_cuda"] for name in MODULES if name.startswith("nadam_numba.gpu.")},
+    **{name: ["numba_cuda"] for name in MODULES if name.startswith("nadam_numba.gpu_arrays.")},
 }
 
 # Modules with examples of what there is in compiled form alone.

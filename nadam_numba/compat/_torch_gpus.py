@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from nadam_numba.dialects import TORCH
-from nadam_numba.gpu import device, kernels
-from nadam_numba.gpu.tables import Table, grouped
+from nadam_numba.gpu_arrays import device, kernels
+from nadam_numba.gpu_arrays.tables import Table, grouped
 from nadam_numba.rule import Scalars
 
 _REAL_DTYPES = {

@@ -277,9 +277,9 @@ def _suits_gpus(p, grad, exp_avg, exp_avg_sq, mu_product, step):
 @functools.cache
 def _numba_has_gpus():
     """Whether Numba can launch kernels; loads CUDA, once there is a tensor on a GPU."""
-    from nadam_numba.gpu import requirements
+    from nadam_numba import gpu
 
-    return requirements.missing() is None
+    return gpu.missing() is None
 
 
 def _place(tensor):

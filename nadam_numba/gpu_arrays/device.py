@@ -7,10 +7,9 @@ import types
 from typing import NamedTuple
 
 import numpy as np
-from numba import cuda
 
-from nadam_numba.gpu import kernels
-from nadam_numba.gpu.requirements import SIMULATES
+from nadam_numba.gpu import SIMULATES, cuda
+from nadam_numba.gpu_arrays import kernels
 from nadam_numba.interfaces import exported, interface_of, is_exported
 
 # Numba warns of launches with fewer blocks; those that have nothing to do end at once.

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from nadam_numba.gpu import device, kernels
+from nadam_numba.gpu_arrays import device, kernels
 
 
 class Clipping:

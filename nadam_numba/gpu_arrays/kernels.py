@@ -11,11 +11,11 @@ import functools
 from math import inf, isfinite, sqrt
 
 import numpy as np
-from numba import cuda, float64
+from numba import float64
 
 from nadam_numba import bfloat16, jit, rule
-from nadam_numba.gpu.access import ALIGNMENT, WIDTH, access
-from nadam_numba.gpu.requirements import SIMULATES
+from nadam_numba.gpu import SIMULATES, cuda
+from nadam_numba.gpu_arrays.access import ALIGNMENT, WIDTH, access
 from nadam_numba.rule import ElementScalars
 
 # Threads of a block, of which the simulator makes one of Python's each; numbers that a block works on.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nadam_numba.gpu import device, kernels
+from nadam_numba.gpu_arrays import device, kernels
 from nadam_numba.hyperparameters import Hyperparameters, Options
 from nadam_numba.update import LeafState, conditioning
 

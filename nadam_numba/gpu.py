@@ -1,4 +1,8 @@
-"""What a machine needs for kernels to run on a GPU, and whether it has it."""
+"""numba.cuda, which this module alone imports; what a machine needs for kernels to run on a GPU, and whether it has it.
+
+The kernels and what launches them are in ``gpu_arrays``. Nothing imports either before there is a GPU array, for it
+loads CUDA.
+"""
 
 import importlib.util
 
@@ -40,6 +44,15 @@ def require_compiler() -> None:
 
 def _has_numba_cuda():
     return importlib.util.find_spec("numba_cuda") is not None
+
+
+def extensions():
+    """What functions of LLVM code for kernels are made with: `intrinsic`, and `from_dtype`, the type of a dtype."""
+    # The simulator has neither.
+    from numba.cuda.extending import intrinsic
+    from numba.cuda.np.numpy_support import from_dtype
+
+    return intrinsic, from_dtype
 
 
 def describe() -> str:

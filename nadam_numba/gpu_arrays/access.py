@@ -13,7 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from nadam_numba.gpu.requirements import SIMULATES
+from nadam_numba import gpu
 
 # Numbers that are moved at once, where addresses allow it.
 WIDTH = 4
@@ -50,7 +50,7 @@ class Access(NamedTuple):
 @functools.cache
 def access(dtype: np.dtype) -> Access:
     """The functions for float32, float64, int64 or uint16."""
-    return _simulated(dtype) if SIMULATES else _compiled(dtype)
+    return _simulated(dtype) if gpu.SIMULATES else _compiled(dtype)
 
 
 def _simulated(dtype):
@@ -81,10 +81,7 @@ def _check_alignment(address, size):
 
 
 def _compiled(dtype):
-    # The simulator has no such module.
-    from numba.cuda.extending import intrinsic
-    from numba.cuda.np.numpy_support import from_dtype
-
+    intrinsic, from_dtype = gpu.extensions()
     number = from_dtype(dtype)
     integer = ir.IntType(8 * dtype.itemsize)
     llvm = {"float32": ir.FloatType(), "float64": ir.DoubleType()}.get(dtype.name, integer)

@@ -1,8 +1,7 @@
 """NAdam inside the user's own CUDA kernels: what `nadam_numba.embed` hands out under these names."""
 
-from numba import cuda
-
-from nadam_numba.gpu import kernels
+from nadam_numba.gpu import cuda
+from nadam_numba.gpu_arrays import kernels
 from nadam_numba.rule import ElementScalars
 
 _move, _descend = kernels.ORDERS["native"]

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from nadam_numba.gpu import device, kernels
-from nadam_numba.gpu.arrays import GpuLeaf, GpuRows, address
+from nadam_numba.gpu_arrays import device, kernels
+from nadam_numba.gpu_arrays.arrays import GpuLeaf, GpuRows, address
 from nadam_numba.update import LeafState
 
 _STATE_ARRAYS = ("first_moment", "second_moment", "largest_moment", "average")

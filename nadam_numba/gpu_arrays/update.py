@@ -7,13 +7,13 @@ import numpy as np
 
 from nadam_numba.bfloat16 import BITS
 from nadam_numba.dialects import Dialect
-from nadam_numba.gpu import device, kernels
-from nadam_numba.gpu.arrays import GpuGradient, GpuLeaf, GpuRows, address, copy_strided, gradient_of
-from nadam_numba.gpu.capture import Counter, check_captured
-from nadam_numba.gpu.clipping import Clipping
-from nadam_numba.gpu.device import place_of
-from nadam_numba.gpu.rows import SortedRows, gathered, scatter, sort_rows, sum_rows
-from nadam_numba.gpu.tables import Table, grouped
+from nadam_numba.gpu_arrays import device, kernels
+from nadam_numba.gpu_arrays.arrays import GpuGradient, GpuLeaf, GpuRows, address, copy_strided, gradient_of
+from nadam_numba.gpu_arrays.capture import Counter, check_captured
+from nadam_numba.gpu_arrays.clipping import Clipping
+from nadam_numba.gpu_arrays.device import place_of
+from nadam_numba.gpu_arrays.rows import SortedRows, gathered, scatter, sort_rows, sum_rows
+from nadam_numba.gpu_arrays.tables import Table, grouped
 from nadam_numba.hyperparameters import Hyperparameters, Options
 from nadam_numba.rule import Scalars
 from nadam_numba.update import NO_UPDATE, LeafState, conditioning, without_decay

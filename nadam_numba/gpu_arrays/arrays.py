@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from nadam_numba.arrays import Leaf, brief, layout_of, may_share_memory, place
-from nadam_numba.gpu import device, kernels
-from nadam_numba.gpu.device import place_of
+from nadam_numba.gpu_arrays import device, kernels
+from nadam_numba.gpu_arrays.device import place_of
 
 # Libraries whose arrays never change, though they may not say so.
 _READ_ONLY = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow"}
