@@ -19,7 +19,7 @@ from numba import njit
 from scipy.optimize import least_squares
 from scipy.optimize import minimize as scipy_minimize
 
-from nadam_numba import minimize_batch
+from nadam_numba import info, minimize_batch
 
 TIMES = np.linspace(0.0, 3.0, 16)
 START = np.array([1.0, 1.0, 0.0])
@@ -166,11 +166,16 @@ def main():
         print(f"{name:28}{rate:16.0f}{rates['minimize_batch'] / rate:15.1f}{costs[name]:17.2f}{shares[name]:13.2%}")
     if arguments.json:
         with open(arguments.json, "w") as file:
-            json.dump(
-                {"rates": rates, "core microseconds": costs, "within tolerance": shares, "rows": arguments.rows},
-                file,
-                indent=1,
-            )
+            report = {
+                "date": time.strftime("%Y-%m-%d"),
+                "machine": {"CPU": info.cpu_name(), "cores": info.usable_cores(), "load": info.load()},
+                "versions": info.versions(("jax", "optax")),
+                "rows": arguments.rows,
+                "rates": rates,
+                "core microseconds": costs,
+                "within tolerance": shares,
+            }
+            json.dump(report, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ contenders take turns, between two events on the card unless it says otherwise.
 import argparse
 import datetime
 import json
+import math
 import pathlib
 import shutil
 import statistics
@@ -18,8 +19,9 @@ import sys
 import time
 
 import numpy as np
+from numba import njit
 
-from nadam_numba import NAdam, gpu, info
+from nadam_numba import NAdam, gpu, info, minimize_batch
 
 OUTPUT = pathlib.Path(__file__).parent / "results" / "gpu.json"
 ULP_PER_STEP = 4
@@ -191,6 +193,35 @@ def measure_torch(what, shapes, rounds):
     return {"what": what, "seconds": seconds, "ratios": {k: s / ours for k, s in seconds.items()}, "failed": failed}
 
 
+@njit
+def misfit(parameters, gradient, data, times):
+    """Half the sum of squares of a decay's residuals, which also writes its gradient."""
+    value = 0.0
+    for i in range(times.size):
+        decay = math.exp(-parameters[1] * times[i])
+        residual = parameters[0] * decay - data[i]
+        value += 0.5 * residual * residual
+        gradient[0] += residual * decay
+        gradient[1] -= residual * parameters[0] * decay * times[i]
+    return value
+
+
+def measure_batch(rows, rounds):
+    """Fits per second on the card and on the host's cores, and how far apart their parameters are."""
+    generator = np.random.default_rng(0)
+    times, truth = np.linspace(0.0, 3.0, 16), generator.uniform(0.5, 2.0, (rows, 2))
+    data = truth[:, :1] * np.exp(-truth[:, 1:] * times) + 0.02 * generator.standard_normal((rows, 16))
+    ends, rates = {}, {}
+    for device in ("cuda", "cpu"):
+        seconds = []
+        for _ in range(rounds + 1):  # the first compiles
+            begin = time.perf_counter()
+            result = minimize_batch(misfit, np.ones((rows, 2)), times, data, jac=True, device=device)
+            seconds.append(time.perf_counter() - begin)
+        ends[device], rates[device] = result.x, rows / min(seconds[1:])
+    return {"fits per second": rates, "largest difference": float(np.abs(ends["cuda"] - ends["cpu"]).max())}
+
+
 def count_launches(run):
     """How many kernels of ours a call launches."""
     from nadam_numba.gpu_arrays import device
@@ -265,6 +296,10 @@ def print_table(report):
     print("\na step of 1,000 numbers, Python's time")
     for name, seconds in report["overhead"]["wall seconds"].items():
         print(f"    {name:38}{seconds * 1e6:9.1f} us")
+    print("\nfits of two parameters by minimize_batch")
+    for name, rate in report["batch"]["fits per second"].items():
+        print(f"    {name:38}{rate:12.0f} per second")
+    print(f"    largest difference of a parameter     {report['batch']['largest difference']:12.1e}")
 
 
 def main():
@@ -287,13 +322,14 @@ def main():
     has_torch = has_torch_with_cuda()
     report = {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": info.describe(),
+        "machine": {"CPU": info.cpu_name(), "cores": info.usable_cores(), "CUDA": info.cuda()},
         "versions": info.versions(("numba-cuda", "torch", "cupy-cuda13x", "cuda-bindings")),
         "check": {"steps": options.steps, "largest ulp per step": worst},
         "sanitizer": {tool: sanitize(tool) for tool in ("memcheck", "racecheck")},
         "bandwidth": measure_bandwidth(size, rounds),
         "torch": [],
         "overhead": measure_overhead(rounds, has_torch),
+        "batch": measure_batch(size // 100, 3),
     }
     if has_torch:
         report["torch"] = [

@@ -44,7 +44,7 @@ def leaf_of(name: str, array, path: str) -> Leaf:
     # Not before they are needed, for they load CUDA; and the kernels not before what they need is there.
     from nadam_numba import gpu
 
-    gpu.require()
+    gpu.require(f"{name}, an array on a GPU,")
     from nadam_numba.gpu_arrays.arrays import gpu_leaf
 
     return gpu_leaf(name, array, path)

@@ -8,6 +8,7 @@ import math
 
 import numba
 import numpy as np
+from numba import prange
 from numba.extending import overload
 
 from nadam_numba import bfloat16, jit, rule
@@ -159,7 +160,7 @@ def _update(parameter, first_moment, second_moment, largest_moment, average, acc
     """
     fields = _cast(parameter, Scalars(*scalars))
     zero = parameter.dtype.type(0)
-    for i in numba.prange(parameter.size):
+    for i in prange(parameter.size):
         cast = ElementScalars(*fields)
         conditioned = _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
         parameter[i], first_moment[i], second_moment[i], largest, mean = _update_element(
@@ -209,7 +210,7 @@ def _update_bfloat16(
     dtype = parameter.dtype.type
     zero = dtype(0)
     key, first_position = _noise_key(seed, step), _modulo(start)
-    for i in numba.prange(parameter.size):
+    for i in prange(parameter.size):
         cast = ElementScalars(*fields)
         noise = _noise_at(first_position, i, key)
         conditioned = _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
@@ -251,14 +252,14 @@ def _round_to_nearest(bits, numbers):
 def _accumulate(accumulated, gradient, scale):
     """Add a micro-step's gradient, times `scale`, to the sum of the earlier ones."""
     factor = accumulated.dtype.type(scale)
-    for i in numba.prange(accumulated.size):
+    for i in prange(accumulated.size):
         accumulated[i] = factor * gradient[i] + accumulated[i]
 
 
 def _average(average, parameter, *scalars):
     """Move the average of a parameter that has not been updated; overwrite the parameter if the scalars say so."""
     fields = _cast(parameter, Scalars(*scalars))
-    for i in numba.prange(parameter.size):
+    for i in prange(parameter.size):
         cast = ElementScalars(*fields)
         average[i] = _moving_average(average[i], parameter[i], cast)
         parameter[i] = average[i] if cast.is_overwritten else parameter[i]
@@ -267,7 +268,7 @@ def _average(average, parameter, *scalars):
 def _condition(gradient, *scalars):
     """Scale and clip a gradient in place."""
     fields = _cast(gradient, Scalars(*scalars))
-    for i in numba.prange(gradient.size):
+    for i in prange(gradient.size):
         gradient[i] = _conditioned_gradient(gradient[i], None, ElementScalars(*fields))
 
 
@@ -308,7 +309,7 @@ def _sum_of_squares(gradient, accumulated, *scalars):
     """
     fields = _cast(gradient, Scalars(*scalars))
     sums = np.empty((gradient.size + BLOCK - 1) // BLOCK)
-    for block in numba.prange(sums.size):
+    for block in prange(sums.size):
         start, stop = block * BLOCK, min((block + 1) * BLOCK, gradient.size)
         sums[block] = sum_block(gradient[start:stop], _part(accumulated, start, stop), fields)
     total = 0.0
@@ -339,7 +340,7 @@ def _with_factor(scalars, factor):
 def _has_only_finite(array):
     """Whether no element is infinite or NaN."""
     others = 0
-    for i in numba.prange(array.size):
+    for i in prange(array.size):
         others += 0 if np.isfinite(array[i]) else 1
     return others == 0
 

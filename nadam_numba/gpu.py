@@ -29,11 +29,11 @@ def missing() -> str | None:
     return f"there is no NVIDIA driver that can be used: {error}"
 
 
-def require() -> None:
-    """Raise RuntimeError, with what is missing, where kernels cannot run."""
+def require(what: str) -> None:
+    """Raise RuntimeError, with what is asked for and what is missing, where kernels cannot run."""
     lacking = missing()
     if lacking is not None:
-        raise RuntimeError(f"arrays on a GPU cannot be stepped: {lacking}")
+        raise RuntimeError(f"{what} needs a GPU that Numba can use: {lacking}")
 
 
 def require_compiler() -> None:

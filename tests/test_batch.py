@@ -505,9 +505,12 @@ def test_an_interrupt_of_a_map():
     assert batch.status[-1] == 98
 
 
-def test_progress_shows_rows(capsys):
+@pytest.mark.parametrize(
+    "bounds", [None, Bounds(np.full((7, 3), -np.inf), np.repeat([[1.0], [np.inf]], [3, 4], axis=0))]
+)
+def test_progress_shows_rows(bounds, capsys):
     pytest.importorskip("tqdm")
-    minimize_batch(COMPILED[quartic], STARTS, 1.5, TARGETS, progress=True)
+    minimize_batch(COMPILED[quartic], STARTS, 1.5, TARGETS, bounds=bounds, progress=True)
     assert "7/7" in capsys.readouterr().err
 
 
@@ -517,7 +520,7 @@ def test_progress_shows_rows(capsys):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"device": "cuda"}, ValueError, "device='cuda'.*'cpu'"),
+        ({"device": "tpu"}, ValueError, "device='tpu'.*'cpu', 'cuda'"),
         ({"x0s": np.zeros(3)}, ValueError, r"x0s has shape \(3,\)"),
         ({"x0s": np.zeros((2, 3), complex)}, TypeError, "x0s has dtype complex128"),
         ({"batch_args": np.zeros((6, 3))}, ValueError, r"batch_args\[0\] has 6 rows: it must have 7"),

@@ -40,7 +40,10 @@ def test_its_parts_run(quick_simulator, capsys, monkeypatch):  # noqa: F811
         "bandwidth": benchmark.measure_bandwidth(8, 1, least=0.0),
         "torch": [{"what": "two", "seconds": {"ours": 1.0}, "ratios": {"ours": 1.0}, "failed": {"other": "why"}}],
         "overhead": overhead,
+        "batch": benchmark.measure_batch(2, 1),
     }
     benchmark.print_table(json.loads(json.dumps(report)))
     printed = capsys.readouterr().out
-    assert all(text in printed for text in ("float32", "clean", "not measured: why", "NAdam, Numba's array"))
+    assert all(
+        text in printed for text in ("float32", "clean", "not measured: why", "NAdam, Numba's array", "per second")
+    )

@@ -1,10 +1,13 @@
 """What only a card can show: streams, graphs, memory that runs out or is freed. Run with ``pytest -m gpu``."""
 
+import math
+
 import numpy as np
 import pytest
 from gpu_arrays import SIMULATES, on_gpu, on_host, skip_without_gpu
+from numba import njit
 
-from nadam_numba import NAdam
+from nadam_numba import NAdam, minimize_batch
 
 skip_without_gpu()
 if SIMULATES:
@@ -22,6 +25,20 @@ def test_a_large_array_of_many_chunks():
         optimizer.step(on_gpu(g))
         reference.step(g)
     np.testing.assert_allclose(on_host(array), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_many_fits_in_their_threads():
+    rates = np.random.default_rng(0).uniform(0.5, 2.0, 300_000)
+
+    @njit
+    def misfit(x, gradient, rate):
+        distance = math.exp(-x[0]) - math.exp(-rate)
+        gradient[0] = -2.0 * distance * math.exp(-x[0])
+        return distance * distance
+
+    result = minimize_batch(misfit, np.ones((rates.size, 1)), (), rates, jac=True, device="cuda")
+    assert result.success.all()
+    np.testing.assert_allclose(result.x[:, 0], rates, rtol=1e-5)
 
 
 def test_a_recorded_step_is_replayed():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numba import config, types
+from numba import config, njit, typeof, types
 
 pytest.importorskip("numba_cuda", reason="needs the extra: pip install 'nadam_numba[cuda]'")
 if config.ENABLE_CUDASIM:
@@ -17,7 +17,8 @@ if config.DISABLE_JIT:
 
 from numba import cuda  # noqa: TID251
 
-from nadam_numba.gpu_arrays import kernels
+from nadam_numba import gpu, minimize_batch, schedules
+from nadam_numba.gpu_arrays import device, kernels
 
 CAPABILITY = (9, 0)
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -127,6 +128,112 @@ def test_norms_are_summed_in_double_precision_in_shared_memory(dtype):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_steps_are_counted_in_double_precision(dtype):
     assert "st.global.f64" in ptx_of(kernels.advance(dtype), 4)
+
+
+# Batches: what is sent to a card stays here, and the kernel is compiled where it would be launched.
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The PTX code of all kernels that would be launched."""
+    compiled = []
+
+    def launch(kernel, threads, stream, *arguments):
+        compiled.append(ptx_of(kernel, tuple(map(typeof, arguments))))
+
+    monkeypatch.setattr(gpu, "require", lambda what: None)
+    monkeypatch.setattr(device, "sent", lambda name, values, number: values)
+    monkeypatch.setattr(device, "empty", lambda name, size, dtype, number: np.zeros(size, dtype))
+    monkeypatch.setattr(device, "stream", lambda number, handle: None)
+    monkeypatch.setattr(device, "fetched", lambda array: array)
+    monkeypatch.setattr(device, "launch", launch)
+    return compiled
+
+
+@njit
+def valley(x, height, weights):
+    return weights[0] * (height - x[0]) ** 2 + weights[1] * (x[1] - x[0] ** 2) ** 2
+
+
+@njit
+def slope_of_valley(x, height, weights):
+    across = 2.0 * weights[1] * (x[1] - x[0] ** 2)
+    return -2.0 * weights[0] * (height - x[0]) - 2.0 * x[0] * across, across
+
+
+@njit
+def valley_and_slope(x, height, weights):
+    return valley(x, height, weights), slope_of_valley(x, height, weights)
+
+
+@njit
+def valley_that_writes(x, slope, height, weights):
+    slope[0], slope[1] = slope_of_valley(x, height, weights)
+    return valley(x, height, weights)
+
+
+WAYS = [
+    (valley_and_slope, True),
+    (valley_that_writes, True),
+    (valley, slope_of_valley),
+    (valley, None),
+    (valley, "3-point"),
+]
+LOWER, UPPER = np.full((3, 2), -1.0), np.full((3, 2), 2.0)
+
+
+def compile_batch(fun, jac, dtype=FLOAT64, **settings):
+    arrays = np.zeros((3, 2), dtype), np.ones(2), np.ones(3)
+    minimize_batch(fun, *arrays, jac=jac, device="cuda", **settings)
+
+
+@pytest.mark.parametrize("bounds", [None, [(0.0, 1.0)] * 2, np.stack([LOWER, UPPER], axis=-1)])
+@pytest.mark.parametrize(("fun", "jac"), WAYS)
+def test_a_batch_compiles_into_the_memory_of_its_threads(fun, jac, bounds, launched):
+    compile_batch(fun, jac, bounds=bounds)
+    (ptx,) = launched
+    (room,) = map(int, re.findall(r"\.local .*__local_depot\d+\[(\d+)\]", ptx))
+    assert room <= 640  # 19 vectors, 8 numbers of pairs, the rooms of differences
+    assert "malloc" not in ptx
+
+
+def test_a_batch_compiles_for_single_precision_and_functions_for_kernels(launched):
+    compile_batch(cuda.jit(device=True)(valley_and_slope.py_func), True, FLOAT32)
+    compile_batch(valley_and_slope, True, FLOAT32, options={"memory": 0})
+    assert len(launched) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "learning_rate"),
+    [
+        ("nadam", 0.1),
+        ("amsgrad", 0.1),
+        ("nadamw", schedules.cosine_decay(0.1, 50)),
+        ("adam", schedules.reduce_on_plateau(0.1)),
+    ],
+)
+def test_a_batch_at_given_rates_compiles(method, learning_rate, launched):
+    settings = {"learning_rate": learning_rate, "maxiter": 50}
+    compile_batch(valley_and_slope, True, method=method, bounds=[(0.0, 1.0)] * 2, options=settings)
+    assert len(launched) == 1
+
+
+@pytest.mark.parametrize("unknown", [np.isfinite, np.zeros, np.linalg.norm])
+def test_what_does_not_compile_for_a_card_is_told(unknown, launched):
+    @njit
+    def objective(x, height, weights):
+        return np.sum(unknown(x[:1].size)) + x[0]
+
+    with pytest.raises(TypeError, match="does not compile for a GPU, where it can make no arrays"):
+        compile_batch(objective, None)
+
+
+def test_python_functions_are_none_for_a_card(launched):
+    with pytest.raises(TypeError, match=r"fun=.*device='cuda' takes functions of @njit or of cuda\.jit"):
+        compile_batch(valley.py_func, None)
+    with pytest.raises(TypeError, match=r"jac=.*device='cuda' takes functions of @njit or of cuda\.jit"):
+        compile_batch(valley, slope_of_valley.py_func)
+    assert launched == []
 
 
 def test_the_example_compiles():

@@ -49,8 +49,8 @@ def test_info_tells_what_gpus_lack(monkeypatch):
     ]:
         monkeypatch.setattr(gpu.cuda, "cuda_error", lambda error=error: error)
         assert told in info.cuda()
-        with pytest.raises(RuntimeError, match="arrays on a GPU cannot be stepped"):
-            gpu.require()
+        with pytest.raises(RuntimeError, match="needs a GPU that Numba can use"):
+            gpu.require("this")
     monkeypatch.setattr(gpu, "SIMULATES", True)
     assert "simulated" in info.cuda()
 
@@ -62,7 +62,7 @@ def test_gpu_arrays_without_a_gpu():
         def __cuda_array_interface__(self):
             return {"shape": (2,), "typestr": "<f8", "data": (4096, False), "version": 3}
 
-    with pytest.raises(RuntimeError, match="arrays on a GPU cannot be stepped"):
+    with pytest.raises(RuntimeError, match="needs a GPU that Numba can use"):
         nadam_numba.NAdam(Elsewhere())
 
 

@@ -21,6 +21,7 @@ NEEDED = {
     "nadam_numba.compat._torch_cpus": ["torch"],
     "nadam_numba.compat._torch_gpus": ["torch", "numba_cuda"],
     "nadam_numba.compat._torch_prepared": ["torch"],
+    "nadam_numba.batch.on_gpu": ["numba_cuda"],
     **{name: ["numba_cuda"] for name in MODULES if name.startswith("nadam_numba.gpu_arrays.")},
 }
 

@@ -25,7 +25,7 @@ from nadam_numba.progress import rows_bar
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-_DEVICES = ("cpu",)
+_DEVICES = ("cpu", "cuda")
 # Options of `minimize` that are about the course of one run, or about processes.
 _REFUSED = ("disp", "return_all", "history", "polish", "workers")
 _STATUS = np.array([stop.status for stop in STOPS])
@@ -78,8 +78,10 @@ def minimize_batch(
         functions, by default none; -1 for as many as there are cores. Or a function like `map`, which is given chunks
         of rows: ``multiprocessing.Pool().map``, the `map` of an executor, or
         ``lambda f, parts: client.gather(client.map(f, list(parts)))`` for a client of Dask.
-    device : "cpu", optional
-        Where to compute.
+    device : "cpu" or "cuda", optional
+        Where to compute. On a GPU each row has a thread. There `fun` and `jac` are functions of ``@njit`` or of
+        ``cuda.jit(device=True)`` that make no arrays: the gradient is a tuple, or is written in place. `args` are
+        numbers or arrays; arrays are those of NumPy, which are copied to the card.
     progress : bool, optional
         Show a progress bar; needs tqdm (``pip install nadam_numba[progress]``).
 
@@ -100,6 +102,10 @@ def minimize_batch(
         If a compiled function does not compile for the arguments.
     ImportError
         If `progress` is True and tqdm is not installed.
+    RuntimeError
+        If `device` is "cuda" and there is no GPU that Numba can use.
+    MemoryError
+        If the GPU has no room for the arrays.
 
     Examples
     --------
@@ -131,11 +137,13 @@ def minimize_batch(
     progress = true_or_false("progress", progress)
     workers = checked_workers(workers)
     problem = _make_problem(fun, x0s, args, batch_args, jac, bounds, method, options)
+    if device == "cuda":
+        _check_device(problem, workers)
     outcome, exceptions = make_outcome(problem.x0s), {}
     deadline = begin + problem.options.max_time
     if len(problem.x0s):
         with rows_bar(method, len(problem.x0s)) if progress else contextlib.nullcontext(_show_nothing) as show:
-            _solve(problem, workers, outcome, exceptions, Watch(deadline, show))
+            _solve(problem, workers, device, outcome, exceptions, Watch(deadline, show))
     stop = outcome.stop
     message = _MESSAGES[stop]
     for row, error in exceptions.items():
@@ -165,13 +173,14 @@ def best_of(
     *,
     rng: Any = None,
     workers: int | Callable | None = None,
+    device: str = "cpu",
     progress: bool = False,
 ) -> "OptimizeResult":
     """Minimise a function from several starts, and return the lowest result.
 
     Parameters
     ----------
-    fun, args, jac, bounds, method, options, workers, progress
+    fun, args, jac, bounds, method, options, workers, device, progress
         Of `minimize_batch`.
     x0s : array_like, shape (B, n), or int
         The starts; or how many to draw between the bounds, evenly along each variable (a Latin hypercube).
@@ -202,7 +211,8 @@ def best_of(
     """
     if isinstance(x0s, (int, np.integer)) and not isinstance(x0s, bool):
         x0s = _draw(integer_from(1, "x0s", x0s), bounds, rng)
-    batch = minimize_batch(fun, x0s, args, (), jac, bounds, method, options, workers=workers, progress=progress)
+    settings = {"workers": workers, "device": device, "progress": progress}
+    batch = minimize_batch(fun, x0s, args, (), jac, bounds, method, options, **settings)
     if not len(batch.fun):
         raise ValueError("x0s has no rows: it must have at least one")
     row = int(np.argmin(np.where(np.isnan(batch.fun), np.inf, batch.fun)))
@@ -251,14 +261,29 @@ def _make_problem(fun, x0s, args, batch_args, jac, bounds, method, options):
     return Problem(fun, jac, args, batch_args, x0s, *make_batch_bounds(bounds, x0s), switches, options)
 
 
-def _solve(problem, workers, outcome, exceptions, watch):
+def _check_device(problem, workers):
+    """Refuse what cannot be solved on a GPU."""
+    # Not before they are needed, for they load CUDA; and the kernels not before what they need is there.
+    from nadam_numba import gpu
+
+    gpu.require("device='cuda'")
+    from nadam_numba.batch.on_gpu import check_for_gpus
+
+    check_for_gpus(problem)
+    if workers is not None:
+        raise ValueError(f"workers={workers!r}: device='cuda' takes none")
+
+
+def _solve(problem, workers, device, outcome, exceptions, watch):
     """Fill the outcome; rows without any bound apart from the others, for they take other ways, with other bits."""
-    stop = None
+    stop, before = None, 0
     for rows in _groups(problem):
         part = problem if rows is None else select_rows(problem, rows)
         part_outcome = outcome if rows is None else make_outcome(part.x0s)
         part_exceptions = {}
-        stop = stop or _solve_group(part, workers, part_outcome, part_exceptions, watch)
+        part_watch = watch._replace(show=lambda done, before=before: watch.show(before + done))
+        stop = stop or _solve_group(part, workers, device, part_outcome, part_exceptions, part_watch)
+        before += len(part.x0s)
         if rows is not None:
             for whole, piece in zip(outcome, part_outcome, strict=True):
                 whole[rows] = piece
@@ -274,8 +299,12 @@ def _groups(problem):
     return [np.flatnonzero(is_free), np.flatnonzero(~is_free)] if is_free.any() else [None]
 
 
-def _solve_group(problem, workers, outcome, exceptions, watch):
+def _solve_group(problem, workers, device, outcome, exceptions, watch):
     objective = make_objective_of_rows(problem)
+    if device == "cuda":
+        from nadam_numba.batch.on_gpu import solve_on_gpu
+
+        return solve_on_gpu(problem, objective, outcome, watch)
     if callable(workers):
         return solve_by_map(problem, workers, outcome, exceptions, watch)
     functions = compile_functions(problem, objective)

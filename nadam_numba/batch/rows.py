@@ -74,10 +74,8 @@ def solve_rows(fun, jac, args, batch_args, x0s, lower, upper, row_lower, row_upp
             progress[IS_SUSPENDED] = 1
             return
         store(outcome, row, state, limits.values_per_variable * free, stop)
-        if lower is not None:
-            for i in range(point.size):
-                if limits.values_per_variable > 0 and lower[i] == upper[i]:
-                    outcome.jac[row, i] = np.nan
+        if limits.values_per_variable > 0:
+            hide_fixed(outcome, row, lower, upper)
         progress[DONE] = k + 1
 
 
@@ -94,7 +92,15 @@ def _store(outcome, row, state, values_per_gradient, stop):
     outcome.stop[row] = stop
 
 
-store = jit.kernel(_store)
+def _hide_fixed(outcome, row, lower, upper):
+    """Take away the derivatives by variables that bounds fix, along which no differences are taken."""
+    if lower is not None:
+        for i in range(lower.size):
+            if lower[i] == upper[i]:
+                outcome.jac[row, i] = np.nan
+
+
+store, hide_fixed = jit.kernel(_store), jit.scalar(_hide_fixed)
 
 
 def row_of(arrays, row):
@@ -119,12 +125,12 @@ def _count_free(lower, upper, size):
     return free
 
 
-_count_free = jit.scalar(_count_free)
+count_free = jit.scalar(_count_free)
 
 
 def _fit_exact(jac, lower, upper, size):
     """The gradient's function as it is, and how many variables are free."""
-    return jac, _count_free(lower, upper, size)
+    return jac, count_free(lower, upper, size)
 
 
 def _fit_differences(jac, lower, upper, size):
@@ -140,7 +146,7 @@ def _fit_differences(jac, lower, upper, size):
 
 
 _fit_exact = jit.scalar(_fit_exact, makes_arrays=True)
-_fit_differences = jit.scalar(_fit_differences, makes_arrays=True)
+fit_differences = jit.scalar(_fit_differences, makes_arrays=True)
 
 
 def functions_for(objective, x, args):
@@ -193,7 +199,7 @@ def _is_differences(kind):
 
 @functools.cache
 def _solver(evaluate, run, signature, has_differences, is_shared):
-    fit = _fit_differences if has_differences else _fit_exact
+    fit = fit_differences if has_differences else _fit_exact
     bound = {"_evaluate": evaluate, "_run": whole.compiled(run, evaluate), "_fit": fit}
     if is_shared:
         return jit.address_driver(solve_rows, signature, *_SOURCES, nogil=True, **bound)

@@ -31,30 +31,30 @@ SCALARS = len(ElementScalars._fields)
 _BYTES = 8  # of the numbers of tables
 
 
-def _device(function, **bound):
+def device_function(function, **bound):
     """A function for kernels, with others under some of its global names."""
     return cuda.jit(device=True)(jit.bind(function, **bound))
 
 
-_conditioned_gradient = _device(rule.conditioned_gradient)
-_moving_average = _device(rule.moving_average)
-update_element = _device(rule.update_element, moving_average=_moving_average)
-_nesterov_parts = _device(rule.nesterov_parts)
-_momentum_coefficient = _device(rule.momentum_coefficient)
-step_coefficients = _device(
+_conditioned_gradient = device_function(rule.conditioned_gradient)
+_moving_average = device_function(rule.moving_average)
+update_element = device_function(rule.update_element, moving_average=_moving_average)
+_nesterov_parts = device_function(rule.nesterov_parts)
+_momentum_coefficient = device_function(rule.momentum_coefficient)
+step_coefficients = device_function(
     rule.step_coefficients, momentum_coefficient=_momentum_coefficient, nesterov_parts=_nesterov_parts
 )
-_adam_coefficients = _device(rule.adam_coefficients)
-_mix, _modulo = _device(bfloat16.mix), _device(bfloat16.modulo)
-_noise_key = _device(bfloat16.noise_key, mix=_mix, modulo=_modulo)
-_noise_at = _device(bfloat16.noise_at, mix=_mix, modulo=_modulo)
-_noise_of_first, _noise_of_second = _device(bfloat16.noise_of_first), _device(bfloat16.noise_of_second)
-_noise_to_nearest = _device(bfloat16.noise_to_nearest)
-_rounded, _widened = _device(bfloat16.rounded), _device(bfloat16.widened)
+_adam_coefficients = device_function(rule.adam_coefficients)
+_mix, _modulo = device_function(bfloat16.mix), device_function(bfloat16.modulo)
+_noise_key = device_function(bfloat16.noise_key, mix=_mix, modulo=_modulo)
+_noise_at = device_function(bfloat16.noise_at, mix=_mix, modulo=_modulo)
+_noise_of_first, _noise_of_second = device_function(bfloat16.noise_of_first), device_function(bfloat16.noise_of_second)
+_noise_to_nearest = device_function(bfloat16.noise_to_nearest)
+_rounded, _widened = device_function(bfloat16.rounded), device_function(bfloat16.widened)
 # The orders of operations of `cpu.ORDERS` that arrays on a GPU can have.
 ORDERS = {
-    "native": (_device(rule.move_native), _device(rule.descend_native)),
-    "torch": (_device(rule.move_torch), _device(rule.descend_torch)),
+    "native": (device_function(rule.move_native), device_function(rule.descend_native)),
+    "torch": (device_function(rule.move_torch), device_function(rule.descend_torch)),
 }
 
 
@@ -72,7 +72,7 @@ def _place(fixed, changing, columns, block):
     return column, start, start + _int64_load(chunk, 2), _int64_load(changing, GRADIENT * columns + column)
 
 
-_place = _device(_place)
+_place = device_function(_place)
 
 
 def _scalars_with(load):
@@ -107,7 +107,7 @@ def _scalars_with(load):
             load(first, n + 22),
         )
 
-    return _device(scalars_of)
+    return device_function(scalars_of)
 
 
 @functools.cache
@@ -171,7 +171,7 @@ def update(
             largest = _rounded(np.float32(widest), _noise_to_nearest(np.float32(widest)))
         return parameter, first_moment, second_moment, largest, average
 
-    element = _device(element)
+    element = device_function(element)
 
     @cuda.jit
     def kernel(fixed, changing, factors, columns, chunks):
@@ -405,7 +405,7 @@ def _block_sums(first, second, third):
     return shared[0], shared[THREADS], shared[2 * THREADS]
 
 
-_block_sums = _device(_block_sums)
+_block_sums = device_function(_block_sums)
 
 # The parts are of squares that are taken in three units: in the first, those of ordinary numbers neither overflow nor
 # vanish, in the others those of the largest and the smallest numbers of float64 do not.
@@ -463,7 +463,7 @@ def _combined(ordinary, large, small):
     return _SHRINK * sqrt(small) + sqrt(ordinary)
 
 
-_combined = _device(_combined)
+_combined = device_function(_combined)
 
 
 @cuda.jit
@@ -496,7 +496,7 @@ def _clip_factor(norm, limit):
     return limit / (norm if not norm < limit else limit)
 
 
-_clip_factor = _device(_clip_factor)
+_clip_factor = device_function(_clip_factor)
 
 
 @cuda.jit

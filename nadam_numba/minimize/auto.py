@@ -153,7 +153,7 @@ def default_gtol(objective, x, gradient, lower, upper):
     Relative to the first gradient, so that an objective in small units is minimised, too.
     """
     norm = projected_norm(x, gradient, lower, upper)
-    return gtol_factor(objective.has_exact_gradient, x.dtype) * min(1.0, norm) if np.isfinite(norm) else 0.0
+    return gtol_factor(objective.has_exact_gradient, x.dtype) * min(1.0, norm) if math.isfinite(norm) else 0.0
 
 
 def gtol_factor(has_exact_gradient, dtype):
@@ -204,7 +204,7 @@ def _open_run(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
     record["gradients"] = 1 if has_gradient else 0
     record["promise"] = np.inf
     _set_first_steps(vectors, lower, upper)
-    if not (np.isfinite(value) and np.isfinite(norm)):
+    if not (math.isfinite(value) and math.isfinite(norm)):
         record["stop"] = _NONFINITE
         return
     open_memory(vectors, numbers)
@@ -344,7 +344,7 @@ def _digest(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):
         record["gradients"] += 1
         slope = _slope_at_trial(vectors, lower, upper)
         norm = projected_norm(vectors[TRIAL], vectors[TRIAL_GRADIENT], lower, upper)
-    is_finite = np.isfinite(value) and np.isfinite(norm)
+    is_finite = math.isfinite(value) and math.isfinite(norm)
     if is_finite and (value < record["best_value"] or (value == record["best_value"] and norm < record["best_norm"])):
         if value < record["best_value"]:
             record["best_iteration"] = record["iterations"] + 1
@@ -418,7 +418,7 @@ def _give_up(vectors, numbers):
     elif record["remembered"] > 0:
         record["remembered"] = 0
         record["trials"] = 0
-    elif record["high_rate"] < np.inf and not np.isfinite(record["high_value"]):
+    elif record["high_rate"] < np.inf and not math.isfinite(record["high_value"]):
         record["stop"] = _NONFINITE
     else:
         is_small = record["norm"] <= SMALL_NORM * record["largest_norm"]

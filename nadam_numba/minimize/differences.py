@@ -108,9 +108,8 @@ def _inside(point, lower, upper):
 _inside = jit.scalar(_inside)
 
 
-def _forward_points(x, lower, upper, relative_step, free, default):
-    """Coordinates of the points of 2-point differences, shape (1, n): to the other side or nearer beside a bound."""
-    points = np.empty((1, x.size), x.dtype)
+def _forward_points(points, x, lower, upper, relative_step, free, default):
+    """Set the coordinates of 2-point differences, shape (1, n): on the other side or nearer beside a bound."""
     for i in free:
         start = 1.0 * float(x[i])
         below, above = start - lower[i], upper[i] - start
@@ -120,33 +119,28 @@ def _forward_points(x, lower, upper, relative_step, free, default):
         elif start + step < lower[i] or start + step > upper[i]:
             step = -step
         points[0, i] = _inside(start + step, lower[i], upper[i])
-    return points
 
 
-def _central_points(x, lower, upper, relative_step, free, default):
-    """Coordinates of the points of 3-point differences, shape (2, n), and whether both lie on one side of x."""
-    points = np.empty((2, x.size), x.dtype)
-    is_one_sided = np.zeros(x.size, np.bool_)
+def _central_points(points, is_one_sided, x, lower, upper, relative_step, free, default):
+    """Set the coordinates of the points of 3-point differences, shape (2, n), and whether both lie on one side of x."""
     for i in free:
         start = 1.0 * float(x[i])
         below, above = start - lower[i], upper[i] - start
         step = abs(_absolute_step(x, i, relative_step, default))
         nearest = min(below, above)
+        is_one_sided[i] = False
         if step > nearest:
             step = min(step, 0.5 * above) if above >= below else -min(step, 0.5 * below)
             is_one_sided[i] = abs(step) > nearest
             step = step if is_one_sided[i] else nearest
         points[0, i] = _inside(start + step if is_one_sided[i] else start - step, lower[i], upper[i])
         points[1, i] = _inside(start + 2.0 * step if is_one_sided[i] else start + step, lower[i], upper[i])
-    return points, is_one_sided
 
 
-def _imaginary_steps(x, relative_step, free, default):
-    """Imaginary parts of the points of complex-step derivatives, shape (1, n)."""
-    steps = np.empty((1, x.size))
+def _imaginary_steps(steps, x, relative_step, free, default):
+    """Set the imaginary parts of the points of complex-step derivatives, shape (1, n)."""
     for i in free:
         steps[0, i] = _absolute_step(x, i, relative_step, default)
-    return steps
 
 
 # The quotients. The steps are the differences of the points as they are, not as they were meant before rounding.
@@ -179,9 +173,9 @@ def _imaginary_quotients(gradient, steps, values, free):
         gradient[i] = float(values[0, i]) / float(steps[0, i])
 
 
-forward_points = jit.kernel(_forward_points, makes_arrays=True)
-central_points = jit.kernel(_central_points, makes_arrays=True)
-imaginary_steps = jit.kernel(_imaginary_steps, makes_arrays=True)
+forward_points = jit.kernel(_forward_points)
+central_points = jit.kernel(_central_points)
+imaginary_steps = jit.kernel(_imaginary_steps)
 forward_quotients = jit.kernel(_forward_quotients)
 central_quotients = jit.kernel(_central_quotients)
 imaginary_quotients = jit.kernel(_imaginary_quotients)
@@ -197,7 +191,8 @@ def evaluate_two_point(fun, jac, args, x, gradient, limit):
     if not value <= limit:
         return value, False
     default = resolution(returned, x) ** (1 / 2)
-    points = forward_points(x, jac.lower, jac.upper, jac.relative_step, jac.free, default)
+    points = np.empty((1, x.size), x.dtype)
+    forward_points(points, x, jac.lower, jac.upper, jac.relative_step, jac.free, default)
     values = real_values(fun, args, x, points, jac)
     forward_quotients(gradient, x, points, values, value, jac.free)
     return value, True
@@ -210,7 +205,8 @@ def evaluate_three_point(fun, jac, args, x, gradient, limit):
     if not value <= limit:
         return value, False
     default = resolution(returned, x) ** (1 / 3)
-    points, is_one_sided = central_points(x, jac.lower, jac.upper, jac.relative_step, jac.free, default)
+    points, is_one_sided = np.empty((2, x.size), x.dtype), np.empty(x.size, np.bool_)
+    central_points(points, is_one_sided, x, jac.lower, jac.upper, jac.relative_step, jac.free, default)
     values = real_values(fun, args, x, points, jac)
     central_quotients(gradient, x, points, values, value, is_one_sided, jac.free)
     return value, True
@@ -223,7 +219,8 @@ def evaluate_complex_step(fun, jac, args, x, gradient, limit):
     if not value <= limit:
         return value, False
     default = resolution(returned, x) ** (1 / 2)
-    steps = imaginary_steps(x, jac.relative_step, jac.free, default)
+    steps = np.empty((1, x.size))
+    imaginary_steps(steps, x, jac.relative_step, jac.free, default)
     values = imaginary_values(fun, args, x, steps, jac)
     imaginary_quotients(gradient, steps, values, jac.free)
     return value, True

@@ -86,7 +86,7 @@ def _is_hopeless(record, eps):
     """Whether to end without a point that will do."""
     width = record["high_rate"] - record["low_rate"]
     is_narrow = record["high_rate"] < np.inf and width <= eps * record["high_rate"]
-    return record["trials"] >= _LONGEST_SEARCH or is_narrow or not np.isfinite(record["rate"])
+    return record["trials"] >= _LONGEST_SEARCH or is_narrow or not math.isfinite(record["rate"])
 
 
 def _longer_rate(last_rate, last_value, last_slope, rate, value, slope):
@@ -105,7 +105,7 @@ def _rate_between(low_rate, low_value, low_slope, high_rate, high_value, high_sl
     if not high_value - low_value <= -_STEEPEST_RISE * low_slope * width:
         return low_rate + _MARGIN * width
     guess = _cubic_minimum(low_rate, low_value, low_slope, high_rate, high_value, high_slope)
-    if not np.isfinite(guess):
+    if not math.isfinite(guess):
         bend = high_value - low_value - low_slope * width
         guess = low_rate - 0.5 * low_slope * width * width / bend if bend > 0.0 else low_rate + 0.5 * width
     return min(max(guess, low_rate + _MARGIN * width), high_rate - _MARGIN * width)

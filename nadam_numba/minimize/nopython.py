@@ -26,13 +26,11 @@ from nadam_numba.minimize.objective import (
     takes_gradient,
 )
 from nadam_numba.minimize.options import METHODS, Options
-from nadam_numba.minimize.result import STOPS, Stop
-from nadam_numba.minimize.rough import ROUNDING
+from nadam_numba.minimize.result import STOPS
 
 _AUTO_BLANK = np.zeros(1, auto_state.NUMBERS)
 _TEXTBOOK_BLANK = textbook.numbers_at_start(None)
 _STATUS = np.array([stop.status for stop in STOPS])
-_PRECISION, _PRECISION_LOSS, _ROUGH = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.ROUGH.code
 _NUMERIC = (
     "learning_rate",
     "beta_1",
@@ -170,7 +168,7 @@ def _solver(policy, evaluate, values_per_variable, x_type, switches, types_given
     fun, jac, arg_types, bound = types_given
     is_exact = values_per_variable == 0
     if policy is _AUTO:
-        solve, run = _solve_auto, whole.run_auto
+        solve, run = _solve_auto, whole.run_auto_alone
         constants = float(auto.gtol_factor(is_exact, x_type)), values_per_variable
         bound_functions = {}
     else:
@@ -188,7 +186,7 @@ def _solver(policy, evaluate, values_per_variable, x_type, switches, types_given
             raise TypingError("fun or jac return what minimize cannot read: it must be a number, or a gradient")
     if found is None:
         way = COMPILED[evaluate]
-        core = jit.driver(solve, _evaluate=way, _run=whole.compiled(run, way), **bound_functions)
+        core = jit.driver(solve, _run=whole.compiled(run, way), **bound_functions)
         return numba.njit(
             lambda fun, jac, args, x, lower, upper, numbers: core(fun, jac, args, x, lower, upper, numbers, constants)
         )
@@ -214,12 +212,13 @@ _owners = []
 
 @functools.cache
 def _core(solve, run, evaluate, signature, bound_functions):
+    # `_evaluate` is no name of `solve`, but tells those on disk apart.
     bound = {"_evaluate": evaluate, "_run": whole.compiled(run, evaluate), **dict(bound_functions)}
     return jit.address_driver(solve, signature, *_SOURCES, **bound)
 
 
 _AUTO, _TEXTBOOK = "auto", "textbook"
-_evaluate = _run = _jac_of = _amsgrad = None
+_run = _jac_of = _amsgrad = None
 
 
 def _solve_auto(fun, jac, args, x, lower, upper, numbers, constants):
@@ -231,13 +230,7 @@ def _solve_auto(fun, jac, args, x, lower, upper, numbers, constants):
     plan = whole.AutoPlan(_AUTO_BLANK, np.zeros(1))
     limits = _limits(numbers, factor, np.nan, values_per_variable)
     stop = _run(fun, row_jac, args, state, plan, lower, upper, free, limits, np.zeros(1, np.int64))
-    record = state.numbers[0]
-    if stop == _PRECISION_LOSS:
-        value, has_gradient = _evaluate(fun, row_jac, args, state.x, np.empty_like(x), record["best_value"])
-        record["values"] += 1
-        record["gradients"] += has_gradient
-        stop = _stop_without_search(record, value, np.finfo(x.dtype).eps)
-    return _result(state.best_x, state.best_gradient, record, values_per_variable * free, stop)
+    return _result(state.best_x, state.best_gradient, state.numbers[0], values_per_variable * free, stop)
 
 
 def _solve_textbook(fun, jac, args, x, lower, upper, numbers, constants):
@@ -511,14 +504,6 @@ def _none(args):
     return ()
 
 
-def _stop_without_search(record, value, eps):
-    """Where a line search has found nothing: whether rounding can be why, if the same value has come out again."""
-    is_noisy = abs(value - record["value"]) > ROUNDING * eps * abs(record["value"])
-    if is_noisy:
-        return _ROUGH
-    return _PRECISION if record["is_explained"] else _PRECISION_LOSS
-
-
 def _result(best_x, best_gradient, record, values_per_gradient, stop):
     status = _STATUS[stop]
     return Result(
@@ -543,5 +528,4 @@ _bound, _differences = numba.njit(_bound), numba.njit(_differences)
 _no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing = map(
     numba.njit, (_no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing)
 )
-_stop_without_search = jit.kernel(_stop_without_search, *_SOURCES)
 _result = jit.kernel(_result, *_SOURCES, makes_arrays=True)

@@ -4,6 +4,7 @@ The loop is written once: run as it stands for Python objectives, compiled for `
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ RECENT_VALUES = _STILL_ITERATIONS + 1
 # Bounds the memory that the learning rates of one call take.
 _LONGEST_CHUNK = 2**14
 
-_NUMBERS = np.dtype(
+NUMBERS = np.dtype(
     [
         *COMMON_NUMBERS,
         ("first_iteration", np.int64),  # iterations made before, by another method
@@ -198,12 +199,12 @@ def default_gtol(dtype, exact_gradient):
 
 def numbers_at_start(plateau):
     """The numbers of a state, with those of a `reduce_on_plateau`, if that is not None."""
-    numbers = np.zeros(1, _NUMBERS)
+    numbers = np.zeros(1, NUMBERS)
     numbers["best_value"] = numbers["best_norm"] = np.inf
     numbers["iterations"] = -1  # the point itself is none
     numbers["mu_product"] = 1.0
     if plateau is not None:
-        for name, number in zip(_NUMBERS.names[-4:], plateau.state, strict=True):
+        for name, number in zip(NUMBERS.names[-4:], plateau.state, strict=True):
             numbers[name] = number
     return numbers
 
@@ -389,7 +390,7 @@ def _assess(vectors, recent_values, numbers, lower, upper, value, has_gradient, 
     record["values"] += int(is_evaluated)
     record["gradients"] += int(has_gradient and is_evaluated)
     record["value"], record["norm"], record["learning_rate"] = value, norm, learning_rate
-    if not (np.isfinite(value) and np.isfinite(norm)):
+    if not (math.isfinite(value) and math.isfinite(norm)):
         record["stop"] = _NONFINITE
         return
 

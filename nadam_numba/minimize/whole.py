@@ -6,6 +6,7 @@ call, and so are the bits.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,14 +15,16 @@ from nadam_numba import jit
 from nadam_numba.cpu import copy_into
 from nadam_numba.minimize import auto, textbook
 from nadam_numba.minimize.auto import Tests, open_run
-from nadam_numba.minimize.auto_state import BEST_GRADIENT, BEST_X, GRADIENT, TRIAL, X, make_state
+from nadam_numba.minimize.auto_state import BEST_GRADIENT, BEST_X, GRADIENT, TRIAL, TRIAL_GRADIENT, X, make_state
 from nadam_numba.minimize.bounds import clip, projected_norm
 from nadam_numba.minimize.options import make_hyperparameters
 from nadam_numba.minimize.result import Stop
+from nadam_numba.minimize.rough import ROUNDING
 from nadam_numba.minimize.textbook import assess, fill_weights
 from nadam_numba.schedules import rates
 
 _RUNNING, _FIXED, _NONFINITE = (Stop[name].code for name in ("RUNNING", "FIXED", "NONFINITE"))
+_PRECISION, _PRECISION_LOSS, _ROUGH = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.ROUGH.code
 _ITERATION_LIMIT, _EVALUATION_LIMIT = Stop.ITERATION_LIMIT.code, Stop.EVALUATION_LIMIT.code
 
 # How many steps at given rates are made between two looks at the signal.
@@ -29,8 +32,8 @@ CHUNK = 8
 # Bounds the memory that the rates of a schedule take.
 _LONGEST_SCHEDULE = 2**22
 
-# What is bound to the functions below: the objective's way to be evaluated, and the loop made with it.
-_evaluate = _iterate = None
+# What is bound to the functions below: the objective's way to be evaluated, and what is made with it.
+_evaluate = _iterate = _run = None
 
 
 class Limits(NamedTuple):
@@ -106,6 +109,29 @@ def run_auto(fun, jac, args, state, plan, lower, upper, free, limits, signal):
     return record["stop"]
 
 
+def run_auto_alone(fun, jac, args, state, plan, lower, upper, free, limits, signal):
+    """`run_auto`, for runs that nothing follows: where a line search finds nothing, it tells whether rounding is why.
+
+    The name `_run` is bound to `run_auto`.
+    """
+    stop = _run(fun, jac, args, state, plan, lower, upper, free, limits, signal)
+    if stop == _PRECISION_LOSS:
+        record, gradient = state.numbers[0], state.vectors[TRIAL_GRADIENT]
+        value, has_gradient = _evaluate(fun, jac, args, state.x, gradient, record["best_value"])
+        record["values"] += 1
+        record["gradients"] += has_gradient
+        stop = _stop_without_search(record, value, np.finfo(state.x.dtype).eps)
+    return stop
+
+
+def _stop_without_search(record, value, eps):
+    """Where a line search has found nothing: whether rounding can be why, if the same value has come out again."""
+    is_noisy = abs(value - record["value"]) > ROUNDING * eps * abs(record["value"])
+    if is_noisy:
+        return _ROUGH
+    return _PRECISION if record["is_explained"] else _PRECISION_LOSS
+
+
 def _begin_auto(vectors, pairs, numbers, lower, upper, free, plan, limits):
     """Make all but the point what it is at the start; return the value beyond which no gradient is to be taken."""
     clip(vectors[X], lower, upper)
@@ -145,11 +171,11 @@ def _open_auto(vectors, pairs, numbers, lower, upper, free, plan, limits, value,
     if free == 0 and point.size > 0:
         record["best_value"] = value
         record["values"] = 1
-        record["stop"] = _FIXED if np.isfinite(value) else _NONFINITE
+        record["stop"] = _FIXED if math.isfinite(value) else _NONFINITE
         fill(vectors[BEST_GRADIENT], np.nan)
         return tests
     open_run(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
-    if np.isfinite(value) and not _affords_gradient(point.size, free, limits):
+    if math.isfinite(value) and not _affords_gradient(point.size, free, limits):
         record["stop"] = _EVALUATION_LIMIT
     return tests
 
@@ -157,7 +183,7 @@ def _open_auto(vectors, pairs, numbers, lower, upper, free, plan, limits, value,
 def _default_gtol(x, gradient, lower, upper, factor):
     """As `auto.default_gtol`, which computes in the precision of x."""
     norm = projected_norm(x, gradient, lower, upper)
-    if not np.isfinite(norm):
+    if not math.isfinite(norm):
         return 0.0
     number = x.dtype.type
     return float(number(factor) * number(min(1.0, norm)))
@@ -250,13 +276,13 @@ def _open_textbook(vectors, recent_values, numbers, lower, upper, free, limits, 
         record["best_value"] = value
         record["values"] = 1
         record["iterations"] = 0
-        record["stop"] = _FIXED if np.isfinite(value) else _NONFINITE
+        record["stop"] = _FIXED if math.isfinite(value) else _NONFINITE
         fill(vectors[BEST_GRADIENT], np.nan)
         return tests
     assess(vectors, recent_values, numbers, lower, upper, value, has_gradient, True, np.nan, tests)
     if record["stop"] == _NONFINITE:
         record["best_value"] = value
-    if np.isfinite(value) and not _affords_gradient(vectors.shape[1], free, limits):
+    if math.isfinite(value) and not _affords_gradient(vectors.shape[1], free, limits):
         record["stop"] = _EVALUATION_LIMIT
     return tests
 
@@ -264,6 +290,7 @@ def _open_textbook(vectors, recent_values, numbers, lower, upper, free, limits, 
 fill = jit.scalar(fill)
 _affords_gradient = jit.scalar(_affords_gradient)
 _default_gtol = jit.scalar(_default_gtol)
+_stop_without_search = jit.scalar(_stop_without_search)
 
 # What these functions are made of, beside the objective.
 SOURCES = *auto.SOURCES, *textbook.SOURCES, auto, textbook
@@ -278,6 +305,8 @@ _open_textbook = jit.kernel(_open_textbook, *SOURCES)
 @functools.cache
 def compiled(run, evaluate):
     """Compile a run for a way to evaluate objectives."""
+    if run is run_auto_alone:
+        return jit.inlined_driver(run, _evaluate=evaluate, _run=compiled(run_auto, evaluate))
     if run is run_auto:
         iterate = jit.inlined_driver(auto.iterate, _evaluate=evaluate)
     else:
