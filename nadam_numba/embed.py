@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import carray, cfunc, types
+from numba.extending import overload
 
 from nadam_numba import cpu, jit, rule
 
@@ -24,10 +25,16 @@ class NAdamState(NamedTuple):
         Number of steps made.
     mu_product : ndarray of float64, shape (1,)
         Product of the momentum coefficients so far.
-    learning_rate : ndarray of float64, shape (1,)
-        May be overwritten between steps.
+    learning_rate : ndarray of float64, shape (k,)
+        The rates of the first k steps, of which the last one holds from then on. May be overwritten between steps.
+    largest_moment : ndarray, shape (n,) or (0,)
+        Largest second moment so far, for amsgrad.
+    lower, upper : ndarray, shape (n,) or (0,)
+        Bounds, to which each step is projected.
     beta_1, beta_2, epsilon, momentum_decay : float
         See `nadam_numba.NAdam`.
+    coupled_decay, decoupled_decay : float
+        Weight decay that is added to the gradient, and that which shrinks x.
     """
 
     first_moment: np.ndarray
@@ -35,21 +42,45 @@ class NAdamState(NamedTuple):
     iterations: np.ndarray
     mu_product: np.ndarray
     learning_rate: np.ndarray
+    largest_moment: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
     beta_1: float
     beta_2: float
     epsilon: float
     momentum_decay: float
+    coupled_decay: float
+    decoupled_decay: float
 
 
-def _nadam_init(x, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, momentum_decay=4e-3):
-    """Make the state for `x`, in Python or in ``@njit`` code.
+def _nadam_init(
+    x,
+    learning_rate=2e-3,
+    beta_1=0.9,
+    beta_2=0.999,
+    epsilon=1e-8,
+    momentum_decay=4e-3,
+    weight_decay=0.0,
+    decoupled_weight_decay=False,
+    amsgrad=False,
+    lower=None,
+    upper=None,
+):
+    """Make the state for `x`, in Python or in ``@njit`` code; its type is the same whatever the options are.
 
     Parameters
     ----------
     x : ndarray, shape (n,)
         float32 or float64; only its size and dtype matter.
-    learning_rate, beta_1, beta_2, epsilon, momentum_decay : float, optional
+    learning_rate : float or ndarray, shape (k,), optional
+        An array has the rates of the first k steps, of which the last one holds from then on. That of a schedule is
+        ``nadam_numba.schedules.rates(schedule, range(k))``.
+    beta_1, beta_2, epsilon, momentum_decay, weight_decay : float, optional
         See `nadam_numba.NAdam`.
+    decoupled_weight_decay, amsgrad : bool, optional
+        See `nadam_numba.NAdam`.
+    lower, upper : float or ndarray, shape (n,), or None, optional
+        Bounds: after each step, x is moved to the nearest point within.
 
     Returns
     -------
@@ -58,7 +89,7 @@ def _nadam_init(x, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, m
     Raises
     ------
     ValueError
-        If a hyperparameter is out of its range, or `x` an array of integers.
+        If a hyperparameter is out of its range, a bound does not fit `x`, or `x` is an array of integers.
     numba.TypingError
         If `x` is not an array of real numbers.
 
@@ -66,8 +97,12 @@ def _nadam_init(x, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, m
     --------
     See `nadam_step`.
     """
-    if not 0.0 <= learning_rate < np.inf:
-        raise ValueError("learning_rate must be a finite number >= 0", learning_rate)
+    rates = _filled(learning_rate, 1, np.float64)
+    if rates.size == 0:
+        raise ValueError("learning_rate must have a rate, or more")
+    for rate in rates:
+        if not 0.0 <= rate < np.inf:
+            raise ValueError("learning_rate must be a finite number >= 0", rate)
     if not 0.0 <= beta_1 < 1.0:
         raise ValueError("beta_1 must be in [0, 1)", beta_1)
     if not 0.0 <= beta_2 < 1.0:
@@ -76,20 +111,50 @@ def _nadam_init(x, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, m
         raise ValueError("epsilon must be a finite number >= 0", epsilon)
     if not 0.0 <= momentum_decay:
         raise ValueError("momentum_decay must be >= 0", momentum_decay)
+    if not 0.0 <= weight_decay < np.inf:
+        raise ValueError("weight_decay must be a finite number >= 0", weight_decay)
     # An integer type has no half; a complex type has no order, which fails to compile.
     if not x.dtype.type(0.5) > 0:
         raise ValueError("x must be of dtype float32 or float64")
+    lower_bounds, upper_bounds = _filled(lower, x.size, x.dtype), _filled(upper, x.size, x.dtype)
+    if lower_bounds.size not in (0, x.size) or upper_bounds.size not in (0, x.size):
+        raise ValueError("lower and upper must be numbers or of the size of x")
+    if lower_bounds.size > 0 and upper_bounds.size > 0:
+        for i in range(x.size):
+            if not lower_bounds[i] <= upper_bounds[i]:
+                raise ValueError("lower must not be above upper", lower_bounds[i], upper_bounds[i])
     return NAdamState(
         np.zeros(x.size, x.dtype),
         np.zeros(x.size, x.dtype),
         np.zeros(1, np.int64),
         np.ones(1, np.float64),
-        np.full(1, learning_rate, np.float64),
+        rates,
+        np.zeros(x.size if amsgrad else 0, x.dtype),
+        lower_bounds,
+        upper_bounds,
         float(beta_1),
         float(beta_2),
         float(epsilon),
         float(momentum_decay),
+        0.0 if decoupled_weight_decay else float(weight_decay),
+        float(weight_decay) if decoupled_weight_decay else 0.0,
     )
+
+
+def _filled(given, size, dtype):
+    """A vector of `size` numbers that are all the given one; a copy of a given vector; an empty one of None."""
+    if given is None:
+        return np.empty(0, dtype)
+    return np.array(given, dtype, ndmin=1) if np.ndim(given) else np.full(size, given, dtype)
+
+
+@overload(_filled)
+def _compiled_filled(given, size, dtype):
+    if given is None or isinstance(given, types.NoneType) or getattr(given, "value", 0) is None:
+        return lambda given, size, dtype: np.empty(0, dtype)
+    if isinstance(given, types.Array):
+        return lambda given, size, dtype: given.astype(dtype)
+    return lambda given, size, dtype: np.full(size, given, dtype)
 
 
 def _nadam_step(x, gradient, state):
@@ -129,32 +194,44 @@ def _nadam_step(x, gradient, state):
     is_floating = x.dtype.type(0.5) > 0 and gradient.dtype.type(0.5) > 0
     if not is_floating or gradient.itemsize != x.itemsize or state.first_moment.itemsize != x.itemsize:
         raise ValueError("x, gradient and state must be of one dtype, float32 or float64")
+    rates = state.learning_rate
+    learning_rate = rates[min(state.iterations[0], rates.size - 1)]
     state.iterations[0] += 1
     state.mu_product[0], gradient_weight, momentum_weight, second_moment_correction = cpu.step_coefficients(
         state.iterations[0], state.mu_product[0], state.beta_1, state.beta_2, state.momentum_decay
     )
-    cpu.update_serial(
-        x,
-        state.first_moment,
-        state.second_moment,
-        None,
-        None,
-        None,
-        gradient,
-        None,
-        state.learning_rate[0],
+    scalars = (
+        learning_rate,
         state.beta_1,
         state.beta_2,
         state.epsilon,
         gradient_weight,
         momentum_weight,
         second_moment_correction,
-        *rule.NEUTRAL,
+        1.0,
+        1.0,
+        1.0,
+        0.0,
+        state.coupled_decay,
+        # Rounded as NAdam rounds it.
+        1.0 - (1.0 - learning_rate * state.decoupled_decay),
+        *rule.AFTER_DECAY,
     )
+    first_moment, second_moment, largest_moment = state.first_moment, state.second_moment, state.largest_moment
+    if largest_moment.size > 0:
+        cpu.update_inlined(x, first_moment, second_moment, largest_moment, None, None, gradient, None, *scalars)
+    else:
+        cpu.update_inlined(x, first_moment, second_moment, None, None, None, gradient, None, *scalars)
+    for i in range(state.lower.size):
+        if x[i] < state.lower[i]:
+            x[i] = state.lower[i]
+    for i in range(state.upper.size):
+        if x[i] > state.upper[i]:
+            x[i] = state.upper[i]
 
 
 nadam_init = jit.kernel(_nadam_init, makes_arrays=True)
-nadam_step = jit.kernel(_nadam_step, rule, cpu)
+nadam_step = jit.kernel(_nadam_step, rule, cpu, is_inlined=True)
 
 
 class CFunctions(NamedTuple):
@@ -239,10 +316,15 @@ def _c_step(state, n, x, gradient, first_moment, second_moment):
             carray(state, (1,), np.int64),
             numbers[1:2],
             numbers[2:3],
+            carray(first_moment, (0,)),
+            carray(first_moment, (0,)),
+            carray(first_moment, (0,)),
             numbers[3],
             numbers[4],
             numbers[5],
             numbers[6],
+            0.0,
+            0.0,
         ),
     )
 

@@ -78,6 +78,8 @@ class Scalars(NamedTuple):
 
 # The last scalars of an update without any feature, for compiled code, which does not know the defaults.
 NEUTRAL = tuple(Scalars._field_defaults.values())
+# Those after the weight decay.
+AFTER_DECAY = NEUTRAL[list(Scalars._field_defaults).index("decay") + 1 :]
 
 
 class ElementScalars(NamedTuple):

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numba
 import numpy as np
@@ -13,9 +14,10 @@ import pytest
 from marks import needs_compiler
 from numba import njit, prange
 from numba.core.errors import TypingError
+from numba.experimental import jitclass
 from numba.extending import is_jitted
 
-from nadam_numba import NAdam
+from nadam_numba import NAdam, schedules
 from nadam_numba.embed import c_functions, include_folder, nadam_init, nadam_step
 
 
@@ -74,10 +76,151 @@ def test_learning_rate_can_be_changed_between_steps():
     np.testing.assert_array_equal(x, y)
 
 
+OPTIONS = [
+    {"weight_decay": 0.1},
+    {"weight_decay": 0.1, "decoupled_weight_decay": True},
+    {"amsgrad": True},
+    {"amsgrad": True, "weight_decay": 0.01, "decoupled_weight_decay": True, "momentum_decay": math.inf},
+]
+
+
+@njit
+def descend_with(x, steps, rates, weight_decay, decoupled_weight_decay, amsgrad, momentum_decay, lower, upper):
+    state = nadam_init(
+        x,
+        rates,
+        weight_decay=weight_decay,
+        decoupled_weight_decay=decoupled_weight_decay,
+        amsgrad=amsgrad,
+        momentum_decay=momentum_decay,
+        lower=lower,
+        upper=upper,
+    )
+    two = x.dtype.type(2.0)
+    for _ in range(steps):
+        nadam_step(x, x * x - two * x, state)
+    return state
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_options_have_the_bits_of_the_optimizer(options, dtype):
+    x = np.random.default_rng(3).uniform(0.5, 3.0, 7).astype(dtype)
+    schedule = schedules.cosine_decay(0.1, 40, alpha=0.05)
+    expected = stepped(x, 60, learning_rate=schedule, **options)
+    given = {
+        "weight_decay": 0.0,
+        "decoupled_weight_decay": False,
+        "amsgrad": False,
+        "momentum_decay": 4e-3,
+        "lower": None,
+        "upper": None,
+        **options,
+    }
+    descend_with(x, 60, schedules.rates(schedule, range(41)), *given.values())
+    np.testing.assert_array_equal(x, expected, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"), [(0.9, None), (None, np.linspace(1.0, 2.5, 7)), (np.full(7, 1.2), np.full(7, 1.4)), (-1, 5)]
+)
+def test_each_step_is_projected_to_the_bounds(lower, upper):
+    x = np.random.default_rng(4).uniform(0.5, 3.0, 7)
+    expected = x.copy()
+    optimizer = NAdam(expected, learning_rate=0.05)
+    for _ in range(30):
+        optimizer.step(expected * expected - 2.0 * expected)
+        np.clip(expected, lower, upper, out=expected)
+    state = descend_with(x, 30, 0.05, 0.0, False, False, 4e-3, lower, upper)
+    np.testing.assert_array_equal(x, expected)
+    assert numba.typeof(state) == numba.typeof(nadam_init(x))
+
+
+def test_a_step_that_is_no_number_stays_within_no_bounds():
+    x = np.ones(2)
+    nadam_step(x, np.array([math.nan, 1.0]), nadam_init(x, lower=0.0, upper=2.0))
+    assert math.isnan(x[0])
+    assert x[1] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lower": np.ones(3)}, "lower and upper must be numbers or of the size of x"),
+        ({"upper": np.ones(1)}, "lower and upper must be numbers or of the size of x"),
+        ({"lower": 2.0, "upper": 1.0}, "lower must not be above upper"),
+        ({"lower": math.nan, "upper": 1.0}, "lower must not be above upper"),
+        ({"learning_rate": np.empty(0)}, "learning_rate must have a rate"),
+        ({"learning_rate": np.array([0.1, -0.1])}, "learning_rate must be a finite number >= 0"),
+    ],
+)
+def test_bad_bounds_and_rates(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        nadam_init(np.ones(2), **arguments)
+
+
+@needs_compiler
+def test_a_state_is_a_member_of_a_class():
+    x = np.array([0.5, 3.0])
+
+    @jitclass([("x", numba.float64[::1]), ("state", numba.typeof(nadam_init(x)))])
+    class Model:
+        def __init__(self, x, learning_rate):
+            self.x = x
+            self.state = nadam_init(x, learning_rate)
+
+        def descend(self, steps):
+            for _ in range(steps):
+                nadam_step(self.x, self.x * self.x - 2.0 * self.x, self.state)
+
+    model = Model(x.copy(), 0.03)
+    model.descend(50)
+    np.testing.assert_array_equal(model.x, stepped(x, 50, learning_rate=0.03))
+    assert model.state.iterations[0] == 50
+
+
+@needs_compiler
+def test_functions_that_step_are_kept_on_disk(tmp_path):
+    (tmp_path / "simulation.py").write_text(
+        "from numba import njit\n"
+        "from nadam_numba.embed import nadam_init, nadam_step\n"
+        "@njit(cache=True)\n"
+        "def descend(x, steps):\n"
+        "    state = nadam_init(x, amsgrad=True)\n"
+        "    for _ in range(steps):\n"
+        "        nadam_step(x, 2.0 * x, state)\n"
+    )
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy, simulation\n"
+        "simulation.descend(numpy.ones(3), 2)\n"
+        "print(sum(simulation.descend.stats.cache_hits.values()))"
+    )
+    hits = [
+        subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    ]
+    assert list(map(int, hits)) == [0, 1]
+
+
+def test_threads_of_python():
+    rows = np.random.default_rng(5).uniform(0.5, 3.0, (8, 4))
+    expected = np.array([stepped(row, 50, learning_rate=0.03) for row in rows])
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda row: _descend_without_lock(row, 50, 0.03), rows))
+    np.testing.assert_array_equal(rows, expected)
+
+
+@njit(nogil=True)
+def _descend_without_lock(x, steps, learning_rate):
+    descend(x, steps, learning_rate)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("learning_rate", -0.1),
+        ("weight_decay", -0.1),
         ("learning_rate", math.inf),
         ("beta_1", 1.0),
         ("beta_2", math.nan),

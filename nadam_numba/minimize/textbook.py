@@ -18,7 +18,7 @@ from nadam_numba.minimize.drivers import loop_for
 from nadam_numba.minimize.result import Stop, count_values
 from nadam_numba.minimize.state import COMMON_NUMBERS
 from nadam_numba.pointers import borrowed
-from nadam_numba.rule import NEUTRAL, Scalars
+from nadam_numba.rule import AFTER_DECAY
 from nadam_numba.schedules import PlateauState, plateau_step, rates, reduce_on_plateau
 
 # Two values of an objective that differ by less, relative to their size, are the same to rounding.
@@ -48,9 +48,6 @@ _GRADIENT, _TARGET, _FTOL, _PATIENCE = Stop.GRADIENT.code, Stop.TARGET.code, Sto
 # What the loop is made of, beside this file; and what is bound to it.
 SOURCES = bounds, cpu, differences, objective, pointers, result, returned, schedules, update_rule
 _evaluate = _move = _update = None
-
-# The scalars of an update after the weight decay.
-_AFTER_DECAY = NEUTRAL[list(Scalars._field_defaults).index("decay") + 1 :]
 
 
 # Rows of `vectors`, each of length n: the iterate and the best point with their gradients, the moments, where the
@@ -294,7 +291,7 @@ def _make_move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate,
         rule.coupled_decay,
         # Rounded as NAdam rounds it.
         1.0 - (1.0 - learning_rate * rule.decoupled_decay),
-        *_AFTER_DECAY,
+        *AFTER_DECAY,
     )
     if in_units is not None:
         for i in range(x.size):
