@@ -99,11 +99,18 @@ def test_threads_and_parallel_loops(layer):
     """)
 
 
-def test_joblib():
+@pytest.mark.parametrize(
+    ("backend", "start"),
+    [("loky", None), ("threading", None), ("multiprocessing", "fork"), ("multiprocessing", "spawn")],
+)
+def test_joblib(backend, start, monkeypatch):
     pytest.importorskip("joblib")
-    run("""
-    import joblib
-    for x in joblib.Parallel(2)(joblib.delayed(fit_some)(i) for i in range(2)):
+    if start is not None:
+        monkeypatch.setenv("JOBLIB_START_METHOD", start)
+    run(f"""
+    import joblib, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+    for x in joblib.Parallel(2, backend={backend!r})(joblib.delayed(fit_some)(i) for i in range(2)):
         check(x)
     """)
 

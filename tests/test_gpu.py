@@ -55,14 +55,10 @@ def check_steps(params, gradients, **options):
     return optimizer, arrays, reference
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("options", ALONE, ids=str)
-def test_two_hundred_steps_with_each_option(options):
-    check_steps(*problem(0, np.float32, 200, [(7,)]), **options)
-
-
-@pytest.mark.parametrize("options", ALONE, ids=str)
-def test_steps_in_double_precision(options):
-    check_steps(*problem(1, np.float64, 30, [(5,)]), **options)
+def test_two_hundred_steps_with_each_option(options, dtype):
+    check_steps(*problem(0, dtype, 200, [(7,)]), **options)
 
 
 @pytest.mark.parametrize("seed", range(200, 208))
