@@ -412,6 +412,11 @@ class NAdam:
         """
         if grads is _OWN:
             grads = self._own_gradients()
+        plan = self._plan
+        if plan is not None and plan.takes_one and not (self._pre_hooks or self._post_hooks) and plan.step_one(grads):
+            self._iterations += 1
+            self._unusual_steps = 0
+            return
         if self._steps_by_table(grads):
             self._unusual_steps = 0
             return
@@ -784,7 +789,7 @@ class NAdam:
         is_plain = kind.advance is NAdam.advance and kind.checked_gradients is NAdam.checked_gradients
         has_tables = is_plain and self._dialect == NATIVE and self._backend is backends.CPU
         groups = self._groups if has_tables else []
-        self._plan = table.make_plan(groups, self._options, self._spans)
+        self._plan = table.make_plan(groups, self._options, self._spans, self._has_groups)
         return self._plan
 
     def _steps_by_plan(self, plan, grads):

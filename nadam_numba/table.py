@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba import bfloat16, cpu, jit, pointers, table_kernels
+from nadam_numba import cpu, jit, pointers, table_kernels
 from nadam_numba.arrays import Leaf
 from nadam_numba.dialects import NATIVE
 from nadam_numba.hyperparameters import Hyperparameters, Options
@@ -150,8 +150,10 @@ class Plan:
         Those that take norms.
     looks_late : bool
         Whether a single table looks at the gradients right before it steps, and that is early enough.
-    first_place : ndarray or None
-        A view of where the first table has the addresses of its gradients.
+    first_place : memoryview or None
+        Where the first table has the addresses of its gradients.
+    takes_one : bool
+        Whether there is one array of some dimension, alone or in a list, and all that a step does is to update it.
     averaging : tuple
         What the tables know of the moving average.
     busy : Lock
@@ -169,7 +171,8 @@ class Plan:
     hyperparameters: list[Hyperparameters]
     measured: list[Table]
     looks_late: bool
-    first_place: np.ndarray | None
+    first_place: memoryview | None
+    takes_one: bool
     averaging: tuple = ()
     busy: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
@@ -229,6 +232,24 @@ class Plan:
                 table.settings["is_overwritten"] = is_overwritten
             self.averaging = averaging
 
+    def step_one(self, grads) -> bool:
+        """Step the one array; False, and nothing is done, if anything has changed or is unusual.
+
+        The same as `note` and `step`, of which each call takes Python as long as the numbers of a small array do.
+        """
+        gradient = grads
+        if not self.is_flat:
+            if type(grads) not in _LISTS or len(grads) != 1:
+                return False
+            gradient = grads[0]
+        if self.groups[0].hyperparameters is not self.hyperparameters[0] or not self.busy.acquire(False):
+            return False
+        try:
+            self.first_place[0] = id(gradient)
+            return self.tables[0].step()
+        finally:
+            self.busy.release()
+
     def step(self) -> bool:
         """Step all arrays; False, and nothing is done, if anything unusual is found."""
         return (not self.measured or self._clip_norms()) and all(map(Table.step, self.tables))
@@ -251,8 +272,11 @@ class Plan:
         return True
 
 
-def make_plan(groups: list, options: Options, spans: tuple) -> Plan:
-    """The plan for groups of parameters, whose spans in memory are as `arrays.memory_spans` tells them."""
+def make_plan(groups: list, options: Options, spans: tuple, in_list: bool) -> Plan:
+    """The plan for groups of parameters, whose spans in memory are as `arrays.memory_spans` tells them.
+
+    Gradients come `in_list`, an entry for each group; or without, where there is but one.
+    """
     tables, group_of_table, position = [], [], 0
     hyperparameters = [group.hyperparameters for group in groups]
     spans = np.array(spans, np.int64)
@@ -270,19 +294,23 @@ def make_plan(groups: list, options: Options, spans: tuple) -> Plan:
     scalars = [number for number, state in enumerate(states) if not state.leaf.shape]
     for number, group in enumerate(groups):
         group.tables = [table for table, owner in zip(tables, group_of_table, strict=True) if owner == number]
+    is_flat = all(entry is _LEAF for entry in structure)
+    looks_late = len(tables) == 1 and not has_schedules and tables[0].has_only_finite is None
+    does_more = options.use_ema or options.gradient_accumulation_steps or (tables and tables[0].measure)
     return Plan(
         groups,
         tables,
         group_of_table,
         structure,
-        all(entry is _LEAF for entry in structure),
+        is_flat,
         scalars,
         has_schedules,
         options.global_clipnorm,
         hyperparameters,
         [table for table in tables if table.measure is not None],
-        len(tables) == 1 and not has_schedules and tables[0].has_only_finite is None,
-        tables[0].places[GRADIENT] if tables else None,
+        looks_late,
+        memoryview(tables[0].places[GRADIENT]) if tables else None,
+        looks_late and (is_flat or structure == [1]) and not (in_list or scalars or does_more),
     )
 
 
@@ -372,23 +400,33 @@ def _add_loops(table, hyper, options, spans):
     sizes = [state.leaf.size for state in table.states]
     chunks = table.chunks
     kept = table.arrays[0]
-    like, like_moments = np.empty(0, table.states[0].leaf.real_dtype), kept["first_moment"][:0]
-    largest_moment = None if kept["largest_moment"] is None else like_moments
+    dtype, factors = table.states[0].leaf.real_dtype, None if hyper.clipnorm is None else np.ones(len(sizes))
+    like = np.empty(0, dtype)
     average, accumulated = (None if kept[name] is None else like for name in ("average", "accumulated"))
-    step = table_kernels.step_bfloat16 if like_moments.dtype == bfloat16.BITS else table_kernels.step
-    factors = None if hyper.clipnorm is None else np.ones(len(sizes))
     settings = table.settings
     settings["places"], settings["arrays"] = table.places.ctypes.data, len(sizes)
     settings["chunks"], settings["chunk_count"] = chunks.ctypes.data, len(chunks)
     settings["spans"], settings["span_count"] = spans.ctypes.data, spans.shape[1]
     settings["gradient_type"] = id(np.ndarray)
+    if factors is not None:
+        settings["factors"] = factors.ctypes.data
+        table.kept.append(factors)
     address = settings.ctypes.data
 
     def loop(kernels, *arguments):
         return make_loop(kernels, sizes, address, *arguments)
 
     table.kept.append(spans)
-    table.update = loop(step, like, like_moments, largest_moment, average, accumulated, factors)
+    of_moments = kept["first_moment"].dtype
+    dtypes = (
+        dtype,
+        of_moments,
+        kept["largest_moment"] is not None and of_moments,
+        average is not None and dtype,
+        accumulated is not None and dtype,
+        factors is not None and factors.dtype,
+    )
+    table.update = loop(table_kernels.step_for(*(each or None for each in dtypes)))
     if accumulated is not None:
         table.micro_step = loop(table_kernels.accumulate, like, average)
     if options.nonfinite != "propagate":

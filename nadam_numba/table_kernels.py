@@ -4,6 +4,7 @@ Each looks at all gradients and parameters before it writes anything, and does n
 they compute nothing by themselves: they hand chunks of the arrays to the kernels of `cpu`.
 """
 
+import functools
 import math
 
 import numba
@@ -25,7 +26,8 @@ ROWS = 11
 # addresses of arrays, and how many columns these have; the address of the type that gradients have; what the scalars of
 # a step are made of, and how many steps there were.
 SETTINGS = np.dtype(
-    [(name, np.int64) for name in ("places", "arrays", "chunks", "chunk_count", "spans", "span_count", "gradient_type")]
+    [(name, np.int64) for name in ("places", "arrays", "chunks", "chunk_count", "spans", "span_count")]
+    + [(name, np.int64) for name in ("gradient_type", "factors")]
     + [
         (name, np.float64)
         for name in ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum_decay", "epsilon_root")
@@ -35,6 +37,8 @@ SETTINGS = np.dtype(
     + [(name, np.float64) for name in ("average_momentum", "mu_product")]
     + [(name, np.int64) for name in ("iterations", "nesterov", "decoupled_weight_decay", "is_overwritten")]
 )
+
+_SOURCES = bfloat16, cpu, pointers, rule
 
 # Arrays of these dtypes, for `array_at`.
 _SETTINGS, _INT64 = np.empty(0, SETTINGS), np.empty(0, np.int64)
@@ -138,6 +142,7 @@ def _parameter_at(places, column, first, size, like):
 
 # How the numbers of a chunk are updated: each kernel has one way bound to it.
 _update = None
+_kernel = None
 
 
 def _update_in_full(*arguments):
@@ -154,8 +159,8 @@ def _step(table, like, like_moments, largest_moment, average, accumulated, facto
         The address of its settings.
     like, like_moments, largest_moment, average, accumulated : ndarray, shape (0,), or None
         Of the dtype of the parameters' real numbers, or of the moments; None where there is none of the kind.
-    factors : ndarray, shape (k,), or None
-        What brings down the norm of each gradient.
+    factors : ndarray of float64, shape (0,), or None
+        Whether there is something that brings down the norm of each gradient.
     """
     unusual = find_unusual(table)
     if unusual >= 0:
@@ -164,6 +169,7 @@ def _step(table, like, like_moments, largest_moment, average, accumulated, facto
     places, chunks = _places(settings[0]), _chunks(settings[0])
     mu_product, scalars = _scalars(settings[0])
     common = cpu.with_factor(scalars, settings[0]["common_factor"])
+    factors_of_arrays = array_at(settings[0]["factors"], places.shape[1], factors)
     updates = settings[0]["iterations"]
     for chunk in numba.prange(chunks.shape[0]):
         column, start, size = chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2]
@@ -180,7 +186,7 @@ def _step(table, like, like_moments, largest_moment, average, accumulated, facto
             places[SEED, column],
             updates,
             start,
-            *_clipped(common, factors, column),
+            *_clipped(common, factors_of_arrays, column),
         )
     settings[0]["mu_product"] = mu_product
     settings[0]["iterations"] += 1
@@ -324,11 +330,32 @@ def _has_only_finite(table, like):
     return others == 0
 
 
+def _make_entry(arguments):
+    def entry(table):
+        return _kernel(table, *arguments)
+
+    return entry
+
+
+@functools.cache
+def step_for(*dtypes):
+    """The loops that make a step, without and with threads; they take nothing but the address of a table's settings.
+
+    Parameters
+    ----------
+    *dtypes : dtype or None
+        Of each argument of `_step` after the first one. To hand over an array takes a sixth of a microsecond.
+    """
+    arguments = tuple(None if dtype is None else np.empty(0, dtype) for dtype in dtypes)
+    kernels = step_bfloat16 if dtypes[1] == bfloat16.BITS else step
+    entry = _make_entry(arguments)
+    return tuple(jit.kernel(entry, *_SOURCES, makes_arrays=True, _kernel=kernel) for kernel in kernels)
+
+
 def _both(function, **bound):
     """The kernels of `function` without and with threads."""
     return tuple(
-        jit.kernel(function, bfloat16, cpu, pointers, rule, parallel=parallel, makes_arrays=True, **bound)
-        for parallel in (False, True)
+        jit.kernel(function, *_SOURCES, parallel=parallel, makes_arrays=True, **bound) for parallel in (False, True)
     )
 
 

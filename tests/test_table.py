@@ -195,6 +195,32 @@ def test_any_options_together(seed):
     assert_same(optimizer, other)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("wrap", [lambda array: array, lambda array: [array]])
+def test_one_array_alone_or_in_a_list(wrap, options, dtype):
+    rng = np.random.default_rng(len(str(options)))
+    array = random_array(rng, (3, 4), dtype)
+    expected = array.copy()
+    optimizer, other = NAdam(wrap(array), **options), general(NAdam(wrap(expected), **options))
+    for number in range(8):
+        gradient = random_array(rng, (3, 4), dtype)
+        unusual = [gradient[:, ::-1], np.asfortranarray(gradient), None, (np.array([1, 1]), gradient[:2])]
+        gradient = unusual[number % 4] if number in (2, 3, 5) else gradient
+        if number == 4:
+            optimizer.learning_rate = other.learning_rate = 0.05
+        if number == 6:
+            optimizer.weight_decay = other.weight_decay = 0.2
+        optimizer.step(wrap(gradient))
+        other.step(wrap(gradient))
+        np.testing.assert_array_equal(array, expected)
+    assert steps_by_table(optimizer)
+    for wrong in ([gradient, gradient], [[gradient]], gradient.tolist(), gradient[:2], np.ones((3, 4), np.int64), "no"):
+        with pytest.raises((TypeError, ValueError), match="grads"):
+            optimizer.step(wrong)
+    assert_same(optimizer, other)
+
+
 @needs_compiler
 @needs_x86
 @pytest.mark.parametrize("parallel", [False, True], ids=["serial", "parallel"])
@@ -212,7 +238,9 @@ def test_steps_by_table_are_vectorised(options, update, parallel, monkeypatch):
     optimizer = NAdam([np.zeros(8, np.float32)], **options)
     optimizer.step([np.ones(8, np.float32)])
     step = jit.kernel(table_kernels._step, cpu, rule, parallel=parallel, makes_arrays=True, _update=update)
-    step(*optimizer._plan.tables[0].update.arguments)
+    (table,) = optimizer._plan.tables
+    arrays = [None if array is None else array[:0] for array in table.arrays[0].values()]
+    step(*table.update.arguments, np.empty(0, np.float32), *arrays[1:], None)
     (assembly,) = step.inspect_asm().values()
     assert re.search(r"\bv?sqrtps\b", assembly)
     assert re.search(r"\bv?divps\b", assembly)
