@@ -173,6 +173,23 @@ def update(
 
     element = device_function(element)
 
+    def lane(k, i, scalars, key, parameter, first_moment, second_moment, largest, average, accumulated, gradient):
+        """The element k of WIDTH that are loaded at once, the first of which is i."""
+        return element(
+            parameter[k],
+            first_moment[k],
+            second_moment[k],
+            largest[k] if has_largest else None,
+            average[k] if has_average else None,
+            accumulated[k] if has_sums else None,
+            gradient[k],
+            scalars,
+            i + k,
+            key,
+        )
+
+    lane = device_function(lane)
+
     @cuda.jit
     def kernel(fixed, changing, factors, columns, chunks):
         block = cuda.blockIdx.x
@@ -199,66 +216,19 @@ def update(
         if (parameter | first_moment | second_moment | largest | average | sums | gradient) % ALIGNMENT == 0:
             i = start + WIDTH * cuda.threadIdx.x
             while i + WIDTH <= stop:
-                p, m, v, g = (
+                loaded = (
                     load_four(parameter, i),
                     load_four_moments(first_moment, i),
                     load_four_moments(second_moment, i),
+                    load_four_moments(largest, i) if has_largest else None,
+                    load_four(average, i) if has_average else None,
+                    load_four(sums, i) if has_sums else None,
                     load_four(gradient, i),
                 )
-                if has_largest:
-                    u = load_four_moments(largest, i)
-                if has_average:
-                    e = load_four(average, i)
-                if has_sums:
-                    s = load_four(sums, i)
-                p0, m0, v0, u0, e0 = element(
-                    p[0],
-                    m[0],
-                    v[0],
-                    u[0] if has_largest else None,
-                    e[0] if has_average else None,
-                    s[0] if has_sums else None,
-                    g[0],
-                    scalars,
-                    i + 0,
-                    key,
-                )
-                p1, m1, v1, u1, e1 = element(
-                    p[1],
-                    m[1],
-                    v[1],
-                    u[1] if has_largest else None,
-                    e[1] if has_average else None,
-                    s[1] if has_sums else None,
-                    g[1],
-                    scalars,
-                    i + 1,
-                    key,
-                )
-                p2, m2, v2, u2, e2 = element(
-                    p[2],
-                    m[2],
-                    v[2],
-                    u[2] if has_largest else None,
-                    e[2] if has_average else None,
-                    s[2] if has_sums else None,
-                    g[2],
-                    scalars,
-                    i + 2,
-                    key,
-                )
-                p3, m3, v3, u3, e3 = element(
-                    p[3],
-                    m[3],
-                    v[3],
-                    u[3] if has_largest else None,
-                    e[3] if has_average else None,
-                    s[3] if has_sums else None,
-                    g[3],
-                    scalars,
-                    i + 3,
-                    key,
-                )
+                p0, m0, v0, u0, e0 = lane(0, i, scalars, key, *loaded)
+                p1, m1, v1, u1, e1 = lane(1, i, scalars, key, *loaded)
+                p2, m2, v2, u2, e2 = lane(2, i, scalars, key, *loaded)
+                p3, m3, v3, u3, e3 = lane(3, i, scalars, key, *loaded)
                 store_four(parameter, i, p0, p1, p2, p3)
                 store_four_moments(first_moment, i, m0, m1, m2, m3)
                 store_four_moments(second_moment, i, v0, v1, v2, v3)
