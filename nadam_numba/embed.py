@@ -11,7 +11,7 @@ import numpy as np
 from numba import carray, cfunc, types
 from numba.extending import overload
 
-from nadam_numba import cpu, jit, rule
+from nadam_numba import cpu, hyperparameters, jit, rule
 
 
 class NAdamState(NamedTuple):
@@ -101,18 +101,7 @@ def _nadam_init(
     if rates.size == 0:
         raise ValueError("learning_rate must have a rate, or more")
     for rate in rates:
-        if not 0.0 <= rate < np.inf:
-            raise ValueError("learning_rate must be a finite number >= 0", rate)
-    if not 0.0 <= beta_1 < 1.0:
-        raise ValueError("beta_1 must be in [0, 1)", beta_1)
-    if not 0.0 <= beta_2 < 1.0:
-        raise ValueError("beta_2 must be in [0, 1)", beta_2)
-    if not 0.0 <= epsilon < np.inf:
-        raise ValueError("epsilon must be a finite number >= 0", epsilon)
-    if not 0.0 <= momentum_decay:
-        raise ValueError("momentum_decay must be >= 0", momentum_decay)
-    if not 0.0 <= weight_decay < np.inf:
-        raise ValueError("weight_decay must be a finite number >= 0", weight_decay)
+        _check_hyperparameters(rate, beta_1, beta_2, epsilon, momentum_decay, weight_decay)
     # An integer type has no half; a complex type has no order, which fails to compile.
     if not x.dtype.type(0.5) > 0:
         raise ValueError("x must be of dtype float32 or float64")
@@ -230,7 +219,8 @@ def _nadam_step(x, gradient, state):
             x[i] = state.upper[i]
 
 
-nadam_init = jit.kernel(_nadam_init, makes_arrays=True)
+_check_hyperparameters = jit.scalar(hyperparameters.check_in_compiled_code, makes_arrays=True)
+nadam_init = jit.kernel(_nadam_init, hyperparameters, makes_arrays=True)
 nadam_step = jit.kernel(_nadam_step, rule, cpu, is_inlined=True)
 
 

@@ -102,6 +102,28 @@ def _rate_or_schedule(name, value):
     return value if callable(value) else nonnegative_finite(name, value)
 
 
+def check_in_compiled_code(learning_rate, beta_1, beta_2, epsilon, momentum_decay, weight_decay):
+    """Refuse what `Hyperparameters` would; in compiled code a message is a constant, and the value stands beside it.
+
+    Raises
+    ------
+    ValueError
+        If one is out of its range.
+    """
+    if not 0.0 <= learning_rate < math.inf:
+        raise ValueError("learning_rate must be a finite number >= 0", learning_rate)
+    if not 0.0 <= beta_1 < 1.0:
+        raise ValueError("beta_1 must be in [0, 1)", beta_1)
+    if not 0.0 <= beta_2 < 1.0:
+        raise ValueError("beta_2 must be in [0, 1)", beta_2)
+    if not 0.0 <= epsilon < math.inf:
+        raise ValueError("epsilon must be a finite number >= 0", epsilon)
+    if not 0.0 <= momentum_decay:
+        raise ValueError("momentum_decay must be >= 0", momentum_decay)
+    if not 0.0 <= weight_decay < math.inf:
+        raise ValueError("weight_decay must be a finite number >= 0", weight_decay)
+
+
 def accepts(function, *arguments):
     """Whether `function` can be called with so many arguments; True if it does not tell."""
     try:

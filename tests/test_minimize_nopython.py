@@ -179,6 +179,7 @@ def test_errors_of_arguments():
         ({"jac": "True", "options": "{'maxiter': 3, 'nonsense': '1'}"}, TypingError, "nonsense"),
         ({"jac": "True", "options": "{'nonsense': 1.0}"}, ValueError, "nopython"),
         ({"jac": "True", "options": "{'gtol': -1.0}"}, ValueError, "gtol"),
+        ({"jac": "True", "options": "{'learning_rate': 0.1, 'beta_1': 1.0, 'maxiter': 3}"}, ValueError, "beta_1 .*1.0"),
         ({"jac": "True", "bounds": "((0.0, 1.0),)"}, ValueError, "number of bounds"),
         ({"jac": "True", "bounds": "((1.0, 0.0),) * 3"}, ValueError, "upper bound"),
     ):

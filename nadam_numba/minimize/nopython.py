@@ -10,7 +10,7 @@ from numba.core.errors import TypingError
 from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 
-from nadam_numba import jit
+from nadam_numba import hyperparameters, jit
 from nadam_numba.minimize import auto, auto_state, textbook, whole
 from nadam_numba.minimize.addresses import functions_at, holds_a_function
 from nadam_numba.minimize.auto_state import make_state
@@ -401,18 +401,7 @@ def _limits(numbers, factor, default_gtol, values_per_variable):
 def _rule(numbers, is_decoupled):
     """The rule of the steps that the options tell, checked."""
     learning_rate, beta_1, beta_2, epsilon, momentum_decay, weight_decay, _, _, _, _, _, _, _, _ = numbers
-    if not 0.0 <= learning_rate < np.inf:
-        raise ValueError("learning_rate must be a finite number >= 0", learning_rate)
-    if not 0.0 <= beta_1 < 1.0:
-        raise ValueError("beta_1 must be in [0, 1)", beta_1)
-    if not 0.0 <= beta_2 < 1.0:
-        raise ValueError("beta_2 must be in [0, 1)", beta_2)
-    if not 0.0 <= epsilon < np.inf:
-        raise ValueError("epsilon must be a finite number >= 0", epsilon)
-    if not 0.0 <= momentum_decay:
-        raise ValueError("momentum_decay must be >= 0", momentum_decay)
-    if not 0.0 <= weight_decay < np.inf:
-        raise ValueError("weight_decay must be a finite number >= 0", weight_decay)
+    _check_hyperparameters(learning_rate, beta_1, beta_2, epsilon, momentum_decay, weight_decay)
     coupled, decoupled = (0.0, weight_decay) if is_decoupled else (weight_decay, 0.0)
     return textbook.Rule(beta_1, beta_2, epsilon, coupled, decoupled)
 
@@ -517,10 +506,11 @@ def _result(best_x, best_gradient, record, values_per_gradient, stop):
     )
 
 
-_SOURCES = *whole.SOURCES, whole
+_SOURCES = *whole.SOURCES, whole, hyperparameters
 _auto_state = jit.kernel(make_state, auto_state, makes_arrays=True)
 _textbook_state = jit.kernel(_textbook_state, textbook, makes_arrays=True)
 _limits = jit.kernel(_limits, *_SOURCES, makes_arrays=True)
+_check_hyperparameters = jit.scalar(hyperparameters.check_in_compiled_code, makes_arrays=True)
 _rule = jit.kernel(_rule, *_SOURCES, makes_arrays=True)
 _copied = jit.kernel(_copied, makes_arrays=True)
 _count_free = jit.scalar(_count_free)
