@@ -111,9 +111,11 @@ def _minimize(
 
 def _make(solvers, read, x_type, bound_of, as_tuple):
     """The implementation: what is read from the arguments, and the call of the code that does the rest."""
-    by_policy, check_names = solvers[0], _check_nothing
+    # Known while this is compiled, which leaves out the branches that it does not take.
+    chooses_at_run_time = len(solvers) > 1
+    by_policy, by_rate = solvers[0], solvers[-1]
 
-    def minimize_once(
+    def minimize_in_nopython(
         fun,
         x0,
         args=(),
@@ -127,36 +129,15 @@ def _make(solvers, read, x_type, bound_of, as_tuple):
         callback=None,
         options=None,
     ):
+        if chooses_at_run_time:
+            _check_names(options)
         x = _copied(x0, x_type)
         lower, upper = bound_of(bounds, 0, x), bound_of(bounds, 1, x)
-        return by_policy(fun, jac, as_tuple(args), x, lower, upper, read(options, tol))
-
-    if len(solvers) == 1:
-        return minimize_once
-    by_rate, check_names = solvers[1], _check_names
-
-    def minimize_either(
-        fun,
-        x0,
-        args=(),
-        method="nadam",
-        jac=None,
-        hess=None,
-        hessp=None,
-        bounds=None,
-        constraints=(),
-        tol=None,
-        callback=None,
-        options=None,
-    ):
-        check_names(options)
-        x = _copied(x0, x_type)
-        lower, upper = bound_of(bounds, 0, x), bound_of(bounds, 1, x)
-        if "learning_rate" in options:
+        if chooses_at_run_time and "learning_rate" in options:
             return by_rate(fun, jac, as_tuple(args), x, lower, upper, read(options, tol))
         return by_policy(fun, jac, as_tuple(args), x, lower, upper, read(options, tol))
 
-    return minimize_either
+    return minimize_in_nopython
 
 
 def _solver(policy, evaluate, values_per_variable, x_type, switches, types_given):
@@ -368,10 +349,6 @@ def _check_names(options):
             raise ValueError("options: a name is none of those of nopython code")
 
 
-def _check_nothing(options):
-    """The names are checked already."""
-
-
 def _limits(numbers, factor, default_gtol, values_per_variable):
     """The limits that the options tell, checked."""
     _, _, _, _, _, _, maxiter, maxfev, gtol, ftol, f_target, patience, _, _ = numbers
@@ -515,7 +492,7 @@ _rule = jit.kernel(_rule, *_SOURCES, makes_arrays=True)
 _copied = jit.kernel(_copied, makes_arrays=True)
 _count_free = jit.scalar(_count_free)
 _bound, _differences = numba.njit(_bound), numba.njit(_differences)
-_no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing = map(
-    numba.njit, (_no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names, _check_nothing)
+_no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names = map(
+    numba.njit, (_no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names)
 )
 _result = jit.kernel(_result, *_SOURCES, makes_arrays=True)
