@@ -52,36 +52,8 @@ _AFTER_FACTOR = _FACTOR + 1
 
 
 def _cast(array, scalars):
-    """The fields of `rule.ElementScalars`, as a plain tuple, which threads can take, unlike a named one.
-
-    In float32, 1 - 0.999 taken after rounding would be off by 5e-5 of itself.
-    """
-    dtype = array.dtype.type
-    return (
-        dtype(scalars.learning_rate),
-        dtype(1.0 if scalars.has_decayed else scalars.beta_1),
-        dtype(1.0 - scalars.beta_1),
-        dtype(scalars.beta_2),
-        dtype(1.0 - scalars.beta_2),
-        dtype(scalars.epsilon),
-        dtype(scalars.gradient_weight),
-        dtype(scalars.momentum_weight),
-        dtype(scalars.second_moment_correction),
-        dtype(scalars.gradient_bias),
-        dtype(scalars.momentum_bias),
-        dtype(scalars.second_moment_bias),
-        dtype(scalars.epsilon_root),
-        dtype(scalars.coupled_decay),
-        dtype(1.0 - scalars.decay),
-        dtype(scalars.subtracted_decay),
-        dtype(scalars.gradient_scale),
-        dtype(scalars.accumulated_share),
-        dtype(scalars.gradient_limit),
-        dtype(scalars.gradient_factor),
-        dtype(scalars.average_momentum),
-        dtype(1.0 - scalars.average_momentum),
-        scalars.is_overwritten,
-    )
+    """`rule.element_scalars` in the dtype of an array."""
+    return _element_scalars(scalars, array.dtype.type)
 
 
 def _element(array, i):
@@ -135,6 +107,7 @@ _rounded = jit.scalar(bfloat16.rounded)
 _widened = jit.scalar(bfloat16.widened)
 _widened_element = jit.scalar(_widened_element)
 _set_rounded = jit.scalar(_set_rounded)
+_element_scalars = jit.scalar(rule.element_scalars)
 _cast = cast = jit.scalar(_cast)
 _element = jit.scalar(_element)
 _set_element = jit.scalar(_set_element)

@@ -2,10 +2,11 @@
 
 from nadam_numba.gpu import cuda
 from nadam_numba.gpu_arrays import kernels
-from nadam_numba.rule import ElementScalars
+from nadam_numba.rule import NEUTRAL, ElementScalars, Scalars, element_scalars
 
 _move, _descend = kernels.ORDERS["native"]
 _update_element, _step_coefficients = kernels.update_element, kernels.step_coefficients
+_element_scalars = kernels.device_function(element_scalars)
 
 
 def cuda_nadam_weights(step, mu_product, beta_1, beta_2, momentum_decay):
@@ -51,32 +52,8 @@ def cuda_nadam_update(
     See examples/one_problem_per_thread.py.
     """
     dtype = x.dtype.type
-    one, zero = dtype(1.0), dtype(0.0)
-    scalars = ElementScalars(
-        dtype(learning_rate),
-        dtype(beta_1),
-        dtype(1.0 - beta_1),
-        dtype(beta_2),
-        dtype(1.0 - beta_2),
-        dtype(epsilon),
-        dtype(weights[1]),
-        dtype(weights[2]),
-        dtype(weights[3]),
-        one,
-        one,
-        one,
-        zero,
-        zero,
-        one,
-        zero,
-        one,
-        one,
-        one,
-        one,
-        zero,
-        one,
-        zero,
-    )
+    scalars = Scalars(learning_rate, beta_1, beta_2, epsilon, weights[1], weights[2], weights[3], *NEUTRAL)
+    scalars = ElementScalars(*_element_scalars(scalars, dtype))
     x[i], first_moment[i], second_moment[i], _, _ = _update_element(
         _move, _descend, x[i], first_moment[i], second_moment[i], None, None, dtype(gradient), None, scalars
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nadam_numba.gpu_arrays import device, kernels
-from nadam_numba.rule import ElementScalars, Scalars
+from nadam_numba.rule import Scalars, element_scalars
 
 
 class Table:
@@ -32,7 +32,7 @@ class Table:
 
     def send(self, gradients: list[int], kinds: list[int], scalars: list[Scalars], stream, steps=0) -> None:
         """Send what a step needs: addresses of gradients, 0 for none; which of the scalars they have; past steps."""
-        numbers = np.array([_element_scalars(each) for each in scalars]).reshape(-1)
+        numbers = np.array([element_scalars(each, float) for each in scalars]).reshape(-1)
         with np.errstate(over="ignore"):  # beyond the range of float32 is infinite
             numbers = numbers.astype(self.dtype)
         self._send(gradients, kinds, numbers, stream, steps)
@@ -84,35 +84,6 @@ def _chunks(sizes):
     ]
     counts = np.bincount([column for column, _, _ in chunks], minlength=len(sizes)) if chunks else np.zeros(len(sizes))
     return np.array(chunks, np.int64).reshape(-1, 3), counts.astype(np.int64)
-
-
-def _element_scalars(scalars):
-    """As `cpu._cast`, in double precision."""
-    return ElementScalars(
-        learning_rate=scalars.learning_rate,
-        beta_1=1.0 if scalars.has_decayed else scalars.beta_1,
-        one_minus_beta_1=1.0 - scalars.beta_1,
-        beta_2=scalars.beta_2,
-        one_minus_beta_2=1.0 - scalars.beta_2,
-        epsilon=scalars.epsilon,
-        gradient_weight=scalars.gradient_weight,
-        momentum_weight=scalars.momentum_weight,
-        second_moment_correction=scalars.second_moment_correction,
-        gradient_bias=scalars.gradient_bias,
-        momentum_bias=scalars.momentum_bias,
-        second_moment_bias=scalars.second_moment_bias,
-        epsilon_root=scalars.epsilon_root,
-        coupled_decay=scalars.coupled_decay,
-        one_minus_decay=1.0 - scalars.decay,
-        subtracted_decay=scalars.subtracted_decay,
-        gradient_scale=scalars.gradient_scale,
-        accumulated_share=scalars.accumulated_share,
-        gradient_limit=scalars.gradient_limit,
-        gradient_factor=scalars.gradient_factor,
-        average_momentum=scalars.average_momentum,
-        one_minus_average_momentum=1.0 - scalars.average_momentum,
-        is_overwritten=float(scalars.is_overwritten),
-    )
 
 
 def grouped(items: list, key) -> list[list]:
