@@ -21,12 +21,8 @@ def progress_bar(description):
     ImportError
         If tqdm is not installed.
     """
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError("progress=True needs tqdm: pip install 'nadam_numba[progress]'") from error
     # A run mostly ends before its last allowed iteration: a percentage would mislead.
-    with tqdm(desc=description, unit=" iterations") as bar:
+    with _bar(desc=description, unit=" iterations") as bar:
 
         def show(iterations, value, norm):
             bar.set_postfix_str(f"f={value:.6g}, |g|={norm:.2g}", refresh=False)
@@ -54,16 +50,20 @@ def rows_bar(description, count):
     ImportError
         If tqdm is not installed.
     """
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        raise ImportError("progress=True needs tqdm: pip install 'nadam_numba[progress]'") from error
-    with tqdm(desc=description, total=count, unit=" rows") as bar:
+    with _bar(desc=description, total=count, unit=" rows") as bar:
 
         def show(done):
             bar.update(done - bar.n)
 
         yield show
+
+
+def _bar(**settings):
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        raise ImportError("progress=True needs tqdm: pip install 'nadam_numba[progress]'") from error
+    return tqdm(**settings)
 
 
 def bar_over(items):
