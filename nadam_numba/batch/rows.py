@@ -14,6 +14,7 @@ from numba.extending import overload
 from nadam_numba import jit
 from nadam_numba.minimize import differences, objective, returned, whole
 from nadam_numba.minimize.addresses import Functions, functions_at, holds_a_function
+from nadam_numba.minimize.bounds import count_free
 from nadam_numba.minimize.differences import Differences
 from nadam_numba.minimize.objective import evaluate_complex_step
 from nadam_numba.minimize.result import Stop
@@ -113,19 +114,6 @@ def _compiled_row_of(arrays, row):
     if len(arrays) == 0:
         return lambda arrays, row: ()
     return lambda arrays, row: (arrays[0][row], *row_of(arrays[1:], row))
-
-
-def _count_free(lower, upper, size):
-    """How many variables the bounds leave free."""
-    if lower is None:
-        return size
-    free = 0
-    for i in range(size):
-        free += lower[i] != upper[i]
-    return free
-
-
-count_free = jit.scalar(_count_free)
 
 
 def _fit_exact(jac, lower, upper, size):

@@ -121,6 +121,16 @@ def _is_point(lower, upper):
     return np.all(lower == upper)
 
 
+def _count_free(lower, upper, size):
+    """How many variables the bounds leave free."""
+    if lower is None:
+        return size
+    free = 0
+    for i in range(size):
+        free += lower[i] != upper[i]
+    return free
+
+
 def _clip(x, lower, upper):
     """Move a point to the nearest one within bounds, in place; a NaN stays. Without bounds nothing is done."""
     if lower is None:
@@ -153,5 +163,6 @@ def _projected_norm(x, gradient, lower, upper):
 _has_room = jit.kernel(_has_room, makes_arrays=True)
 _is_everything = jit.kernel(_is_everything, makes_arrays=True)
 is_point = jit.kernel(_is_point, makes_arrays=True)
+count_free = jit.scalar(_count_free)
 clip = jit.kernel(_clip)
 projected_norm = jit.kernel(_projected_norm)

@@ -14,6 +14,7 @@ from nadam_numba import hyperparameters, jit
 from nadam_numba.minimize import auto, auto_state, textbook, whole
 from nadam_numba.minimize.addresses import functions_at, holds_a_function
 from nadam_numba.minimize.auto_state import make_state
+from nadam_numba.minimize.bounds import count_free
 from nadam_numba.minimize.differences import Differences
 from nadam_numba.minimize.frontend import minimize
 from nadam_numba.minimize.objective import (
@@ -206,7 +207,7 @@ def _solve_auto(fun, jac, args, x, lower, upper, numbers, constants):
     """Minimise by the policy of "auto"; `numbers` are the options, `constants` what follows from types."""
     factor, values_per_variable = constants
     row_jac = _jac_of(jac, x, lower, upper, numbers[-2])
-    free = _count_free(lower, upper, x.size)
+    free = count_free(lower, upper, x.size)
     state = _auto_state(x, x, min(int(numbers[-1]), x.size + _SPARE_PAIRS))
     plan = whole.AutoPlan(_AUTO_BLANK, np.zeros(1))
     limits = _limits(numbers, factor, np.nan, values_per_variable)
@@ -218,7 +219,7 @@ def _solve_textbook(fun, jac, args, x, lower, upper, numbers, constants):
     """Minimise at a given learning rate."""
     gtol, values_per_variable, nesterov, is_decoupled = constants
     row_jac = _jac_of(jac, x, lower, upper, numbers[-2])
-    free = _count_free(lower, upper, x.size)
+    free = count_free(lower, upper, x.size)
     state = _textbook_state(x)
     plan = whole.TextbookPlan(
         _TEXTBOOK_BLANK,
@@ -441,15 +442,6 @@ def _differences(jac, x, lower, upper, relative_step):
     return Differences(data_lower, data_upper, np.full(x.size, relative_step), free[:count])
 
 
-def _count_free(lower, upper, size):
-    if lower is None:
-        return size
-    free = 0
-    for i in range(size):
-        free += lower[i] != upper[i]
-    return free
-
-
 def _yes():
     return True
 
@@ -490,7 +482,6 @@ _limits = jit.kernel(_limits, *_SOURCES, makes_arrays=True)
 _check_hyperparameters = jit.scalar(hyperparameters.check_in_compiled_code, makes_arrays=True)
 _rule = jit.kernel(_rule, *_SOURCES, makes_arrays=True)
 _copied = jit.kernel(_copied, makes_arrays=True)
-_count_free = jit.scalar(_count_free)
 _bound, _differences = numba.njit(_bound), numba.njit(_differences)
 _no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names = map(
     numba.njit, (_no_bound, _yes, _no_address, _given_jac, _itself, _alone, _none, _check_names)
