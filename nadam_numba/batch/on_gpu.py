@@ -14,12 +14,13 @@ from numba.core.errors import NumbaError
 from nadam_numba import cpu, gpu, jit
 from nadam_numba.batch import rows
 from nadam_numba.batch.problem import Outcome, slice_rows
-from nadam_numba.batch.rows import count_free, fit_differences, row_of
+from nadam_numba.batch.rows import fit_differences, row_of
 from nadam_numba.gpu import cuda
 from nadam_numba.gpu_arrays import device
 from nadam_numba.gpu_arrays.kernels import device_function
 from nadam_numba.minimize import auto, auto_state, textbook, whole
 from nadam_numba.minimize.auto_state import BEST_GRADIENT, BEST_X, FIRST_STEP, GRADIENT, X
+from nadam_numba.minimize.bounds import count_free
 from nadam_numba.minimize.differences import (
     Differences,
     central_points,
