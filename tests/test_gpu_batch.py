@@ -171,10 +171,10 @@ def test_an_interrupt_returns_what_is_finished(monkeypatch):
 
     launch, launched = on_gpu.device.launch, []
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **settings):
         if launched:
             raise KeyboardInterrupt
-        launched.append(launch(*arguments))
+        launched.append(launch(*arguments, **settings))
 
     monkeypatch.setattr(on_gpu, "_ROWS_OF_A_LAUNCH", 2)
     monkeypatch.setattr(on_gpu.device, "launch", interrupted)

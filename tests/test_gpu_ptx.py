@@ -138,7 +138,7 @@ def launched(monkeypatch):
     """The PTX code of all kernels that would be launched."""
     compiled = []
 
-    def launch(kernel, threads, stream, *arguments):
+    def launch(kernel, threads, stream, *arguments, block):
         compiled.append(ptx_of(kernel, tuple(map(typeof, arguments))))
 
     monkeypatch.setattr(gpu, "require", lambda what: None)

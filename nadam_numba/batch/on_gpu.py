@@ -17,7 +17,7 @@ from nadam_numba.batch.problem import Outcome, slice_rows
 from nadam_numba.batch.rows import fit_differences, row_of
 from nadam_numba.gpu import cuda
 from nadam_numba.gpu_arrays import device
-from nadam_numba.gpu_arrays.kernels import device_function
+from nadam_numba.gpu_arrays.kernels import THREADS, device_function
 from nadam_numba.minimize import auto, auto_state, textbook, whole
 from nadam_numba.minimize.auto_state import BEST_GRADIENT, BEST_X, FIRST_STEP, GRADIENT, X
 from nadam_numba.minimize.bounds import count_free
@@ -40,6 +40,8 @@ from nadam_numba.minimize.whole import CHUNK, AutoPlan, TextbookPlan, fill
 _ROWS_OF_A_LAUNCH = 2**18
 # The most memory of a thread, which the card sets aside for each of the 100,000 and more that it runs at a time.
 _MOST_BYTES = 2**15
+# Threads of a block, whose place on the card is free for the next one when the slowest of them is done.
+_BLOCK = min(THREADS, 64)
 _RUNNING = Stop.RUNNING.code
 
 
@@ -107,7 +109,7 @@ def _solve_part(kernel, problem, shared, outcome):
     results = Outcome(*(_room(name, array) for name, array in zip(Outcome._fields, outcome, strict=True)))
     arguments = _sent("x0s", problem.x0s), _sent("bounds", bounds), batch_args, *shared, results
     try:
-        device.launch(kernel, len(problem.x0s), device.stream(0, 0), *arguments)
+        device.launch(kernel, len(problem.x0s), device.stream(0, 0), *arguments, block=_BLOCK)
     except (NumbaError, NotImplementedError, KeyError) as error:  # KeyError: a function of NumPy that is not there
         raise TypeError(
             "fun or jac does not compile for a GPU, where it can make no arrays: it may return a tuple for a gradient, "

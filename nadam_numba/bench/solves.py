@@ -22,7 +22,7 @@ from nadam_numba.optimizer import NAdam
 START = np.array([-1.2, 1.0])
 MINIMUM = np.ones(2)
 # Where Python is called in each iteration, fewer of them tell as much.
-_COMPILED_ITERATIONS, _PYTHON_ITERATIONS = 15_000, 500
+_COMPILED_ITERATIONS, _PYTHON_ITERATIONS = 12_000, 500
 # Two ways to the same minimum, which each method leaves where its own stops say.
 _AT_MINIMUM = 1e-3
 

@@ -157,12 +157,12 @@ def address_of(array) -> int:
     return array.device_ctypes_pointer.value
 
 
-def launch(kernel, threads: int, on_stream, *arguments) -> None:
-    """Launch a kernel with so many threads, or a few more."""
-    launch_blocks(kernel, -(-threads // kernels.THREADS), on_stream, *arguments)
+def launch(kernel, threads: int, on_stream, *arguments, block: int = kernels.THREADS) -> None:
+    """Launch a kernel with so many threads, or a few more, in blocks of so many."""
+    launch_blocks(kernel, -(-threads // block), on_stream, *arguments, block=block)
 
 
-def launch_blocks(kernel, blocks: int, on_stream, *arguments, shared: int = 0) -> None:
-    """Launch a kernel with so many blocks, or a few more, each with so many bytes of shared memory."""
+def launch_blocks(kernel, blocks: int, on_stream, *arguments, shared: int = 0, block: int = kernels.THREADS) -> None:
+    """Launch a kernel with so many blocks, or a few more, each of so many threads and bytes of shared memory."""
     if blocks:
-        kernel[max(blocks, _LEAST_BLOCKS), kernels.THREADS, on_stream, shared](*arguments)
+        kernel[max(blocks, _LEAST_BLOCKS), block, on_stream, shared](*arguments)
