@@ -186,7 +186,8 @@ def test_an_interrupt_returns_what_is_finished(monkeypatch):
     ("arguments", "error", "message"),
     [
         ({"workers": 2}, ValueError, "workers=2: device='cuda' takes none"),
-        ({"jac": "cs"}, ValueError, "jac='cs': device='cuda' takes no complex steps"),
+        ({"jac": "cs"}, ValueError, "device='cuda' takes no complex steps"),
+        ({"options": {"finite_diff": "cs"}}, ValueError, "device='cuda' takes no complex steps"),
         ({"x0s": np.zeros((5, 0))}, ValueError, r"x0s has shape \(5, 0\)"),
         ({"x0s": np.zeros((5, 2000))}, ValueError, r"x0s has shape \(5, 2000\).*496160 bytes.*32768"),
     ],

@@ -30,6 +30,7 @@ from nadam_numba.minimize.differences import (
     forward_points,
     forward_quotients,
 )
+from nadam_numba.minimize.frontend import gradient_kind
 from nadam_numba.minimize.objective import evaluate_in_place, evaluate_pair, evaluate_separately
 from nadam_numba.minimize.result import Stop
 from nadam_numba.minimize.returned import real_number, resolution, store_gradient
@@ -52,8 +53,10 @@ def check_for_gpus(problem):
         is_function = name == "fun" or callable(function)
         if is_function and not gpu.SIMULATES and not hasattr(function, "py_func"):
             raise TypeError(f"{name}={function!r}: device='cuda' takes functions of @njit or of cuda.jit(device=True)")
-    if problem.jac == "cs":
-        raise ValueError("jac='cs': device='cuda' takes no complex steps, but '2-point' and '3-point'")
+    if gradient_kind(problem.jac, problem.options) == "cs":
+        raise ValueError(
+            "jac='cs' (finite_diff='cs'): device='cuda' takes no complex steps, but '2-point' and '3-point'"
+        )
     if problem.x0s.shape[1] == 0:
         raise ValueError(f"x0s has shape {problem.x0s.shape}: with device='cuda' there must be a variable")
 
