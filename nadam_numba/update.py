@@ -223,7 +223,7 @@ def _apply(update, dialect, options):
     """Step one array and its state in place."""
     state, gradient, scalars = update.state, update.gradient, update.scalars
     if update.hyper.amsgrad and state.largest_moment is None:
-        state.largest_moment = np.zeros_like(state.second_moment)
+        state.largest_moment = state.leaf.zeros(state.second_moment.dtype)
     if isinstance(gradient, Rows):
         gradient = _clipped(update, dialect)
         scalars = scalars._replace(gradient_scale=1.0, gradient_limit=math.inf, gradient_factor=1.0)

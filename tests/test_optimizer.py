@@ -461,3 +461,14 @@ def test_arrays_have_paths_of_their_own(params):
 
     with pytest.raises(ValueError, match="both have the path"):
         NAdam(filled(params))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_state_begins_with_cache_lines(dtype):
+    optimizer = NAdam([np.ones(shape, dtype) for shape in [3, (5, 7), ()]], amsgrad=True, use_ema=True)
+    optimizer.step([np.ones(shape, dtype) for shape in [3, (5, 7), ()]])
+    restored = NAdam([np.ones(shape, dtype) for shape in [3, (5, 7), ()]], amsgrad=True, use_ema=True)
+    restored.load_state_dict(optimizer.state_dict())
+    for state in [*optimizer.states, *restored.states]:
+        for name in ("first_moment", "second_moment", "largest_moment", "average"):
+            assert getattr(state, name).ctypes.data % 64 == 0

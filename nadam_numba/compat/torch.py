@@ -643,7 +643,7 @@ def _registered(hooks, hook, prepend):
 
 
 def _zeros(leaf):
-    return np.zeros(leaf.shape, leaf.array.dtype, leaf.order)
+    return leaf.unflatten(leaf.zeros(leaf.real_dtype))
 
 
 def _loaded(name, value, leaf):
