@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import carray, cfunc, types
+from numba.core.errors import TypingError
 from numba.extending import overload
 
 from nadam_numba import cpu, hyperparameters, jit, rule
@@ -106,11 +107,14 @@ def _nadam_init(
     if not x.dtype.type(0.5) > 0:
         raise ValueError("x must be of dtype float32 or float64")
     lower_bounds, upper_bounds = _filled(lower, x.size, x.dtype), _filled(upper, x.size, x.dtype)
-    if lower_bounds.size not in (0, x.size) or upper_bounds.size not in (0, x.size):
+    if (lower is not None and lower_bounds.size != x.size) or (upper is not None and upper_bounds.size != x.size):
         raise ValueError("lower and upper must be numbers or of the size of x")
+    for bound in (lower_bounds, upper_bounds):
+        if np.isnan(bound).any():
+            raise ValueError("lower and upper must not be NaN")
     if lower_bounds.size > 0 and upper_bounds.size > 0:
         for i in range(x.size):
-            if not lower_bounds[i] <= upper_bounds[i]:
+            if lower_bounds[i] > upper_bounds[i]:
                 raise ValueError("lower must not be above upper", lower_bounds[i], upper_bounds[i])
     return NAdamState(
         np.zeros(x.size, x.dtype),
@@ -130,11 +134,16 @@ def _nadam_init(
     )
 
 
+_TOO_MANY_DIMENSIONS = "learning_rate, lower and upper must be numbers or vectors"
+
+
 def _filled(given, size, dtype):
     """A vector of `size` numbers that are all the given one; a copy of a given vector; an empty one of None."""
     if given is None:
         return np.empty(0, dtype)
-    return np.array(given, dtype, ndmin=1) if np.ndim(given) else np.full(size, given, dtype)
+    if np.ndim(given) > 1:
+        raise ValueError(_TOO_MANY_DIMENSIONS)
+    return np.array(given, dtype) if np.ndim(given) else np.full(size, given, dtype)
 
 
 @overload(_filled)
@@ -142,6 +151,8 @@ def _compiled_filled(given, size, dtype):
     if given is None or isinstance(given, types.NoneType) or getattr(given, "value", 0) is None:
         return lambda given, size, dtype: np.empty(0, dtype)
     if isinstance(given, types.Array):
+        if given.ndim > 1:
+            raise TypingError(_TOO_MANY_DIMENSIONS)
         return lambda given, size, dtype: given.astype(dtype)
     return lambda given, size, dtype: np.full(size, given, dtype)
 

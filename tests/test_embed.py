@@ -149,7 +149,9 @@ def test_a_step_that_is_no_number_stays_within_no_bounds():
         ({"lower": np.ones(3)}, "lower and upper must be numbers or of the size of x"),
         ({"upper": np.ones(1)}, "lower and upper must be numbers or of the size of x"),
         ({"lower": 2.0, "upper": 1.0}, "lower must not be above upper"),
-        ({"lower": math.nan, "upper": 1.0}, "lower must not be above upper"),
+        ({"lower": math.nan}, "lower and upper must not be NaN"),
+        ({"upper": np.array([1.0, math.nan])}, "lower and upper must not be NaN"),
+        ({"lower": np.empty(0)}, "lower and upper must be numbers or of the size of x"),
         ({"learning_rate": np.empty(0)}, "learning_rate must have a rate"),
         ({"learning_rate": np.array([0.1, -0.1])}, "learning_rate must be a finite number >= 0"),
     ],
@@ -157,6 +159,14 @@ def test_a_step_that_is_no_number_stays_within_no_bounds():
 def test_bad_bounds_and_rates(arguments, message):
     with pytest.raises(ValueError, match=message):
         nadam_init(np.ones(2), **arguments)
+
+
+def test_bounds_and_rates_are_vectors():
+    for name in ("learning_rate", "lower", "upper"):
+        with pytest.raises(
+            (ValueError, TypingError), match="learning_rate, lower and upper must be numbers or vectors"
+        ):
+            nadam_init(np.ones(2), **{name: np.ones((2, 1))})
 
 
 @needs_compiler

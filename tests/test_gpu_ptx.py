@@ -187,8 +187,10 @@ def compile_batch(fun, jac, dtype=FLOAT64, **settings):
     minimize_batch(fun, *arrays, jac=jac, device="cuda", **settings)
 
 
-@pytest.mark.parametrize("bounds", [None, [(0.0, 1.0)] * 2, np.stack([LOWER, UPPER], axis=-1)])
-@pytest.mark.parametrize(("fun", "jac"), WAYS)
+BOUNDS = [None, [(0.0, 1.0)] * 2, np.stack([LOWER, UPPER], axis=-1)]
+
+
+@pytest.mark.parametrize(("fun", "jac", "bounds"), [(*way, BOUNDS[k % 3]) for k, way in enumerate([*WAYS, WAYS[0]])])
 def test_a_batch_compiles_into_the_memory_of_its_threads(fun, jac, bounds, launched):
     compile_batch(fun, jac, bounds=bounds)
     (ptx,) = launched

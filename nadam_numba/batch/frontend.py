@@ -48,8 +48,8 @@ def minimize_batch(
 ) -> "OptimizeResult":
     """Minimise a function from many starts, or for many data: independent problems, of which a row may fail alone.
 
-    Row i minimises ``fun(x, *[a[i] for a in batch_args], *args)`` from ``x0s[i]``, and ends with the bits that
-    `nadam_numba.minimize` ends with, whatever the number of threads or processes.
+    Row i minimises ``fun(x, *[a[i] for a in batch_args], *args)`` from ``x0s[i]``, and ends, on the CPU, with the bits
+    that `nadam_numba.minimize` ends with, whatever the number of threads or processes.
 
     Parameters
     ----------
@@ -81,7 +81,8 @@ def minimize_batch(
     device : "cpu" or "cuda", optional
         Where to compute. On a GPU each row has a thread. There `fun` and `jac` are functions of ``@njit`` or of
         ``cuda.jit(device=True)`` that make no arrays: the gradient is a tuple, or is written in place. `args` are
-        numbers or arrays; arrays are those of NumPy, which are copied to the card.
+        numbers, arrays and tuples of them; arrays are those of NumPy, which are copied to the card. A row that raises
+        has status 7 and its start for x, and no exception is known.
     progress : bool, optional
         Show a progress bar; needs tqdm (``pip install nadam_numba[progress]``).
 

@@ -4,7 +4,9 @@ All that a run needs lies in the thread's own memory, whose size has to be known
 for each objective and number of variables.
 """
 
+import contextlib
 import functools
+import numbers
 import time
 
 import numpy as np
@@ -90,7 +92,7 @@ def solve_on_gpu(problem, objective, outcome, watch):
     """
     run, state, plan, limits = whole.make_run(objective, problem.switches, problem.options, problem.x0s[0])
     kernel = _kernel_for(problem, objective, run, state, plan)
-    args = tuple(_sent("args", value) if isinstance(value, np.ndarray) else value for value in problem.args)
+    args = tuple(_sent_argument(f"args[{k}]", value) for k, value in enumerate(problem.args))
     shared = args, _relative_step(objective), _sent_plan(plan), limits
     for begin in range(0, len(problem.x0s), _ROWS_OF_A_LAUNCH):
         if time.perf_counter() >= watch.deadline:
@@ -109,7 +111,7 @@ def _solve_part(kernel, problem, shared, outcome):
     """Solve the rows of one launch."""
     bounds = np.empty((2, 1)) if problem.lower is None else np.stack([problem.lower, problem.upper])
     batch_args = tuple(_sent(f"batch_args[{k}]", entries) for k, entries in enumerate(problem.batch_args))
-    results = Outcome(*(_room(name, array) for name, array in zip(Outcome._fields, outcome, strict=True)))
+    results = Outcome(*(_sent(name, array) for name, array in zip(Outcome._fields, outcome, strict=True)))
     arguments = _sent("x0s", problem.x0s), _sent("bounds", bounds), batch_args, *shared, results
     try:
         device.launch(kernel, len(problem.x0s), device.stream(0, 0), *arguments, block=_BLOCK)
@@ -118,8 +120,13 @@ def _solve_part(kernel, problem, shared, outcome):
             "fun or jac does not compile for a GPU, where it can make no arrays: it may return a tuple for a gradient, "
             f"or write the gradient, as fun(x, gradient, *args) with jac=True. {error}"
         ) from error
-    for array, result in zip(outcome, results, strict=True):
-        array[...] = device.fetched(result)
+    fetched = [device.fetched(result) for result in results]  # all, or none after an interrupt
+    for array, result in zip(outcome, fetched, strict=True):
+        array[...] = result
+    # On a card, what raises returns without a trace.
+    has_raised = outcome.stop == _RUNNING
+    outcome.x[has_raised] = problem.x0s[has_raised]
+    outcome.stop[has_raised] = Stop.RAISED.code
 
 
 def _sent(name, values):
@@ -128,9 +135,17 @@ def _sent(name, values):
     return device.sent(name, values.reshape(-1), 0)[: values.size].reshape(values.shape)
 
 
-def _room(name, array):
-    """Room on the card for an array of the result."""
-    return device.empty(f"{name} of the result", array.size, array.dtype, 0).reshape(array.shape)
+def _sent_argument(name, value):
+    """An argument as kernels take it: numbers, arrays, and tuples of them."""
+    if isinstance(value, tuple):
+        return tuple(_sent_argument(f"{name}[{k}]", entry) for k, entry in enumerate(value))
+    if isinstance(value, np.ndarray):
+        return _sent(name, value) if value.ndim else value[()]
+    if isinstance(value, (numbers.Number, np.bool_)) or hasattr(value, "__cuda_array_interface__"):
+        return value
+    raise TypeError(
+        f"{name}={value!r} is a {type(value).__name__}: device='cuda' takes numbers, arrays, tuples of them"
+    )
 
 
 def _relative_step(objective):
@@ -154,7 +169,9 @@ def _kernel_for(problem, objective, run, state, plan):
     """The kernel for a problem, to be launched with the arguments of `_solve_rows`."""
     size = problem.x0s.shape[1]
     is_auto = run is whole.run_auto
-    need = state.vectors.nbytes + (state.pairs.nbytes if is_auto else 0)
+    # The state, and what the functions below keep of bounds, differences, and the point that the objective gets.
+    need = state.vectors.nbytes + state.numbers.nbytes + (state.pairs.nbytes if is_auto else state.recent_values.nbytes)
+    need += size * (5 * problem.x0s.itemsize + 6 * 8 + 1)
     if need > _MOST_BYTES:
         raise ValueError(
             f"x0s has shape {problem.x0s.shape}: with device='cuda', a run of {size} variables takes {need} bytes of a "
@@ -169,8 +186,10 @@ def _kernel_for(problem, objective, run, state, plan):
 
 
 def _for_kernels(function):
-    """The user's function; for the simulator, whose arrays compiled code does not take, as it was before."""
-    return getattr(function, "py_func", function) if gpu.SIMULATES else function
+    """The user's function as it is now; for the simulator, whose arrays are Python's, as it was uncompiled."""
+    if gpu.SIMULATES:
+        return getattr(function, "py_func", function)
+    return jit.present(function) if jit.is_compiled(function) else function
 
 
 @functools.lru_cache(64)
@@ -216,8 +235,19 @@ def _kernel_of_textbook(fun, jac, way, size, dtype, bounds, amsgrad, is_constant
 def _kernel_that(solve, way, bounds, constants):
     fit = _fit_differences if way in (evaluate_two_point, evaluate_three_point) else _fit_exact
     take_bounds = device_function(_TAKE_BOUNDS[bounds])
+    solve = _unless_it_raises(solve) if gpu.SIMULATES else solve
     fit = device_function(fit, **constants)
     return cuda.jit(jit.bind(_solve_rows, _solve=solve, _fit=fit, _take_bounds=take_bounds, **constants))
+
+
+def _unless_it_raises(solve):
+    """In the simulator exceptions would end the whole batch; on a card, they end their thread."""
+
+    def solve_or_return(*arguments):
+        with contextlib.suppress(Exception):
+            solve(*arguments)
+
+    return solve_or_return
 
 
 # The kernels, and what is bound to them: how many variables there are, and of what type; the user's functions, which
