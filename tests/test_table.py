@@ -195,9 +195,8 @@ def test_any_options_together(seed):
     assert_same(optimizer, other)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "complex128"])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("wrap", [lambda array: array, lambda array: [array]])
+@pytest.mark.parametrize(("wrap", "dtype"), [(lambda array: array, "float32"), (lambda array: [array], "complex128")])
 def test_one_array_alone_or_in_a_list(wrap, options, dtype):
     rng = np.random.default_rng(len(str(options)))
     array = random_array(rng, (3, 4), dtype)
