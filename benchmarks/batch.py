@@ -2,16 +2,18 @@
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/batch.py [--rows 262144] [--json FILE]
 
-The problem: decays ``a exp(-k t) + c`` of 16 samples with noise, 3 parameters, one fit for each pixel of a 512 x 512
-image. All start from (1, 1, 0); all but the plain least_squares have the gradient or the Jacobian; all run in one
-process, one after the other, on the cores that it has. The slow ones fit a sample of the rows. The yardstick of
-accuracy is least_squares at tolerances of 1e-15.
+The problem, that of examples/decay_image.py: decays ``a exp(-k t) + c`` of 16 samples with noise, 3 parameters, one fit
+for each pixel of a 512 x 512 image. All start from (1, 1, 0); all but the plain least_squares have the gradient or the
+Jacobian; all run in one process, one after the other, on the cores that it has. The slow ones fit a sample of the rows.
+The yardstick of accuracy is least_squares at tolerances of 1e-15.
 """
 
 import argparse
 import json
 import os
+import pathlib
 import platform
+import sys
 import time
 
 import numpy as np
@@ -19,25 +21,13 @@ from numba import njit
 from scipy.optimize import least_squares
 from scipy.optimize import minimize as scipy_minimize
 
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
+
+from examples.decay_image import TIMES, misfit
 from nadam_numba import info, minimize_batch
 
-TIMES = np.linspace(0.0, 3.0, 16)
 START = np.array([1.0, 1.0, 0.0])
 TOLERANCE = 1e-6
-
-
-@njit
-def misfit(parameters, data, times):
-    height, rate, offset = parameters
-    value, gradient = 0.0, np.zeros(3)
-    for i in range(times.size):
-        decay = np.exp(-rate * times[i])
-        residual = height * decay + offset - data[i]
-        value += 0.5 * residual * residual
-        gradient[0] += residual * decay
-        gradient[1] -= residual * height * decay * times[i]
-        gradient[2] += residual
-    return value, gradient
 
 
 @njit

@@ -21,7 +21,7 @@ from nadam_numba.gpu import cuda
 from nadam_numba.gpu_arrays import device
 from nadam_numba.gpu_arrays.kernels import THREADS, device_function
 from nadam_numba.minimize import auto, auto_state, textbook, whole
-from nadam_numba.minimize.auto_state import BEST_GRADIENT, BEST_X, FIRST_STEP, GRADIENT, X
+from nadam_numba.minimize.auto_state import X
 from nadam_numba.minimize.bounds import count_free
 from nadam_numba.minimize.differences import (
     Differences,
@@ -115,7 +115,7 @@ def _solve_part(kernel, problem, shared, outcome):
     arguments = _sent("x0s", problem.x0s), _sent("bounds", bounds), batch_args, *shared, results
     try:
         device.launch(kernel, len(problem.x0s), device.stream(0, 0), *arguments, block=_BLOCK)
-    except (NumbaError, NotImplementedError, KeyError) as error:  # KeyError: a function of NumPy that is not there
+    except (NumbaError, KeyError) as error:  # which numba-cuda lets through where NumPy has a function that it has not
         raise TypeError(
             "fun or jac does not compile for a GPU, where it can make no arrays: it may return a tuple for a gradient, "
             f"or write the gradient, as fun(x, gradient, *args) with jac=True. {error}"
@@ -297,16 +297,7 @@ def _solve_auto(x0, row, jac, args, plan, lower, upper, free, limits, outcome):
     gtol, signal = cuda.local.array(1, float64), cuda.local.array(1, int64)
     copy_elements(vectors[X], x0)
     signal[0] = _RUNNING
-    state = auto_state.State(
-        vectors[X],
-        vectors[GRADIENT],
-        vectors[BEST_X],
-        vectors[BEST_GRADIENT],
-        numbers,
-        vectors[FIRST_STEP],
-        vectors,
-        pairs[:, :_memory],
-    )
+    state = _auto_state_in(vectors, pairs[:, :_memory], numbers)
     stop = _run(None, jac, args, state, AutoPlan(blank, gtol), lower, upper, free, limits, signal)
     _store_end(outcome, row, state, lower, upper, free, limits, stop)
 
@@ -318,15 +309,7 @@ def _solve_textbook(x0, row, jac, args, plan, lower, upper, free, limits, outcom
     weights, signal = cuda.local.array((CHUNK, 4), float64), cuda.local.array(1, int64)
     copy_elements(vectors[X], x0)
     signal[0] = _RUNNING
-    state = textbook.State(
-        vectors[X],
-        vectors[GRADIENT],
-        vectors[BEST_X],
-        vectors[BEST_GRADIENT],
-        numbers,
-        vectors,
-        recent_values,
-    )
+    state = _textbook_state_in(vectors, recent_values, numbers)
     learning_rates, hyper, rule = plan
     whole_plan = TextbookPlan(
         blank,
@@ -479,3 +462,4 @@ copy_elements, _itself = device_function(_copy_elements), device_function(_itsel
 # Not those for the CPU: the arrays of the simulator are none for compiled code.
 _store, _hide_fixed = device_function(rows._store), device_function(rows._hide_fixed)
 _store_end = device_function(_store_end)
+_auto_state_in, _textbook_state_in = device_function(auto_state.state_in), device_function(textbook.state_in)

@@ -75,6 +75,33 @@ def _place(fixed, changing, columns, block):
 _place = device_function(_place)
 
 
+def _kernel_for_chunks(work):
+    """The kernel in which each block of threads does its work on a chunk of an array, if that has a gradient.
+
+    Parameters
+    ----------
+    work : function
+        ``work(fixed, changing, extra, columns, column, start, stop, gradient)``: the first four are arguments of the
+        kernel, the others what `_place` tells.
+
+    Returns
+    -------
+    dispatcher
+        ``kernel[blocks, THREADS, stream](fixed, changing, extra, columns, chunks)``
+    """
+    work = device_function(work)
+
+    @cuda.jit
+    def kernel(fixed, changing, extra, columns, chunks):
+        block = cuda.blockIdx.x
+        if block < chunks:
+            column, start, stop, gradient = _place(fixed, changing, columns, block)
+            if gradient != 0:
+                work(fixed, changing, extra, columns, column, start, stop, gradient)
+
+    return kernel
+
+
 def _scalars_with(load):
     """A function for kernels that reads the scalars of a column."""
 
@@ -190,14 +217,7 @@ def update(
 
     lane = device_function(lane)
 
-    @cuda.jit
-    def kernel(fixed, changing, factors, columns, chunks):
-        block = cuda.blockIdx.x
-        if block >= chunks:
-            return
-        column, start, stop, gradient = _place(fixed, changing, columns, block)
-        if gradient == 0:
-            return
+    def work(fixed, changing, factors, columns, column, start, stop, gradient):
         factor = load_constant(factors, column) if has_factors else None
         scalars = scalars_of(changing, columns, column, factor)
         parameter = _int64_load(fixed, PARAMETER * columns + column)
@@ -265,7 +285,7 @@ def update(
                 store(sums, i, zero)
             i += cuda.blockDim.x
 
-    return kernel
+    return _kernel_for_chunks(work)
 
 
 @functools.cache
@@ -274,14 +294,7 @@ def accumulate(dtype: np.dtype):
     load, load_constant, store, _, _ = access(dtype)
     scalars_of = _scalars_with(load_constant)
 
-    @cuda.jit
-    def kernel(fixed, changing, factors, columns, chunks):
-        block = cuda.blockIdx.x
-        if block >= chunks:
-            return
-        column, start, stop, gradient = _place(fixed, changing, columns, block)
-        if gradient == 0:
-            return
+    def work(fixed, changing, factors, columns, column, start, stop, gradient):
         scale = scalars_of(changing, columns, column, None).gradient_scale
         sums = _int64_load(fixed, ACCUMULATED * columns + column)
         i = start + cuda.threadIdx.x
@@ -289,7 +302,7 @@ def accumulate(dtype: np.dtype):
             store(sums, i, scale * load(gradient, i) + load(sums, i))
             i += cuda.blockDim.x
 
-    return kernel
+    return _kernel_for_chunks(work)
 
 
 @functools.cache
@@ -301,14 +314,7 @@ def average(dtype: np.dtype):
     load, load_constant, store, _, _ = access(dtype)
     scalars_of = _scalars_with(load_constant)
 
-    @cuda.jit
-    def kernel(fixed, changing, factors, columns, chunks):
-        block = cuda.blockIdx.x
-        if block >= chunks:
-            return
-        column, start, stop, gradient = _place(fixed, changing, columns, block)
-        if gradient == 0:
-            return
+    def work(fixed, changing, factors, columns, column, start, stop, gradient):
         scalars = scalars_of(changing, columns, column, None)
         parameter = _int64_load(fixed, PARAMETER * columns + column)
         mean = _int64_load(fixed, AVERAGE * columns + column)
@@ -320,7 +326,7 @@ def average(dtype: np.dtype):
                 store(parameter, i, moved)
             i += cuda.blockDim.x
 
-    return kernel
+    return _kernel_for_chunks(work)
 
 
 @functools.cache
@@ -333,14 +339,7 @@ def mark_nonfinite(dtype: np.dtype):
     load = access(dtype).load
     store_mark = access(np.dtype(np.int64)).store
 
-    @cuda.jit
-    def kernel(fixed, changing, marks, columns, chunks):
-        block = cuda.blockIdx.x
-        if block >= chunks:
-            return
-        column, start, stop, gradient = _place(fixed, changing, columns, block)
-        if gradient == 0:
-            return
+    def work(fixed, changing, marks, columns, column, start, stop, gradient):
         i = start + cuda.threadIdx.x
         while i < stop:
             if not isfinite(load(gradient, i)):
@@ -348,7 +347,7 @@ def mark_nonfinite(dtype: np.dtype):
                 store_mark(marks, column, 1)
             i += cuda.blockDim.x
 
-    return kernel
+    return _kernel_for_chunks(work)
 
 
 # Norms are sums of so many parts, for which a block needs this many bytes of shared memory.

@@ -81,13 +81,18 @@ def make_state(x, gradient, memory):
     vectors = np.zeros((FIRST_PAIR + 2 * memory, x.size), x.dtype)
     vectors[X] = vectors[BEST_X] = vectors[TRIAL] = x
     vectors[GRADIENT] = vectors[BEST_GRADIENT] = gradient
+    return state_in(vectors, np.zeros((2, memory)), np.zeros(1, NUMBERS))
+
+
+def state_in(vectors, pairs, numbers):
+    """The state that is kept in these arrays."""
     return State(
         x=vectors[X],
         gradient=vectors[GRADIENT],
         best_x=vectors[BEST_X],
         best_gradient=vectors[BEST_GRADIENT],
-        numbers=np.zeros(1, NUMBERS),
+        numbers=numbers,
         first_step=vectors[FIRST_STEP],
         vectors=vectors,
-        pairs=np.zeros((2, memory)),
+        pairs=pairs,
     )

@@ -388,15 +388,7 @@ def _textbook_state(x):
     """The state of a run at a given rate, at the point `x`."""
     vectors = np.zeros((textbook.ROWS, x.size), x.dtype)
     vectors[auto_state.X] = x
-    return textbook.State(
-        x=vectors[auto_state.X],
-        gradient=vectors[auto_state.GRADIENT],
-        best_x=vectors[auto_state.BEST_X],
-        best_gradient=vectors[auto_state.BEST_GRADIENT],
-        numbers=_TEXTBOOK_BLANK.copy(),
-        vectors=vectors,
-        recent_values=np.zeros(textbook.RECENT_VALUES),
-    )
+    return _textbook_state_in(vectors, np.zeros(textbook.RECENT_VALUES), _TEXTBOOK_BLANK.copy())
 
 
 def _copied(x0, dtype):
@@ -476,7 +468,9 @@ def _result(best_x, best_gradient, record, values_per_gradient, stop):
 
 
 _SOURCES = *whole.SOURCES, whole, hyperparameters
-_auto_state = jit.kernel(make_state, auto_state, makes_arrays=True)
+_auto_state_in = jit.scalar(auto_state.state_in, makes_arrays=True)
+_auto_state = jit.kernel(make_state, auto_state, makes_arrays=True, state_in=_auto_state_in)
+_textbook_state_in = jit.scalar(textbook.state_in, makes_arrays=True)
 _textbook_state = jit.kernel(_textbook_state, textbook, makes_arrays=True)
 _limits = jit.kernel(_limits, *_SOURCES, makes_arrays=True)
 _check_hyperparameters = jit.scalar(hyperparameters.check_in_compiled_code, makes_arrays=True)

@@ -167,14 +167,19 @@ def make_state(x, gradient, plateau=None):
     vectors = np.zeros((ROWS, x.size), x.dtype)
     vectors[X] = vectors[BEST_X] = vectors[LAST_X] = x
     vectors[GRADIENT] = vectors[BEST_GRADIENT] = gradient
+    return state_in(vectors, np.empty(RECENT_VALUES), numbers_at_start(plateau))
+
+
+def state_in(vectors, recent_values, numbers):
+    """The state that is kept in these arrays."""
     return State(
         x=vectors[X],
         gradient=vectors[GRADIENT],
         best_x=vectors[BEST_X],
         best_gradient=vectors[BEST_GRADIENT],
-        numbers=numbers_at_start(plateau),
+        numbers=numbers,
         vectors=vectors,
-        recent_values=np.empty(RECENT_VALUES),
+        recent_values=recent_values,
     )
 
 
