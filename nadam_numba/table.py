@@ -399,8 +399,8 @@ def _add_loops(table, hyper, options, spans):
     """Bind the compiled loops that steps with these settings need to what they take."""
     sizes = [state.leaf.size for state in table.states]
     chunks = table.chunks
-    kept = table.arrays[0]
-    dtype, factors = table.states[0].leaf.real_dtype, None if hyper.clipnorm is None else np.ones(len(sizes))
+    kept, dtype = table.arrays[0], table.states[0].leaf.real_dtype
+    factors = None if hyper.clipnorm is None else np.ones(len(sizes))
     like = np.empty(0, dtype)
     average, accumulated = (None if kept[name] is None else like for name in ("average", "accumulated"))
     settings = table.settings
@@ -417,16 +417,9 @@ def _add_loops(table, hyper, options, spans):
         return make_loop(kernels, sizes, address, *arguments)
 
     table.kept.append(spans)
-    of_moments = kept["first_moment"].dtype
-    dtypes = (
-        dtype,
-        of_moments,
-        kept["largest_moment"] is not None and of_moments,
-        average is not None and dtype,
-        accumulated is not None and dtype,
-        factors is not None and factors.dtype,
-    )
-    table.update = loop(table_kernels.step_for(*(each or None for each in dtypes)))
+    optional = kept["largest_moment"], average, accumulated, factors
+    dtypes = (None if array is None else array.dtype for array in optional)
+    table.update = loop(table_kernels.step_for(dtype, kept["first_moment"].dtype, *dtypes))
     if accumulated is not None:
         table.micro_step = loop(table_kernels.accumulate, like, average)
     if options.nonfinite != "propagate":
