@@ -52,6 +52,9 @@ def kernel(function, *source_modules, parallel=False, makes_arrays=False, is_inl
     makes_arrays : bool
         Whether it allocates arrays, returns some, or calls what does. If not, it does without the counting of
         references to its arrays, each of which takes as long as an update of ten elements.
+    is_inlined : bool
+        Make it a part of what calls it: a call hands over each array as seven numbers, which takes as long as the work
+        on a few elements.
     **bound : function
         Compiled functions that stand for global names of `function`, as plain functions cannot be called.
     """

@@ -434,9 +434,9 @@ def _is_still(recent_values, iterations, best_value, ftol):
 _is_still = jit.scalar(_is_still)
 _differs = jit.scalar(_differs)
 MOVES = {
-    with_threads: jit.kernel(_make_move, *SOURCES, _update=update)
+    with_threads: jit.kernel(_make_move, *SOURCES, is_inlined=not with_threads, _update=update)
     for with_threads, update in ((False, cpu.update_inlined), (True, cpu.update_parallel))
 }
 fill_weights = jit.kernel(_fill_weights, cpu, update_rule)
-assess = jit.kernel(_assess, *SOURCES)
+assess = jit.kernel(_assess, *SOURCES, is_inlined=True)
 _report = jit.kernel(_report, schedules)
