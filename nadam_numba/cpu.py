@@ -68,6 +68,19 @@ def _set_element(array, i, value):
         array[i] = value
 
 
+def _leaves_gradients(fields):
+    """Whether `rule.conditioned_gradient` returns what it is given, which takes a fifth of an update in cache."""
+    cast = ElementScalars(*fields)
+    return cast.gradient_scale == 1.0 and cast.gradient_factor == 1.0 and cast.gradient_limit == math.inf
+
+
+def _gradient_element(gradient, accumulated, i, cast, is_left):
+    """An element of the gradient as the moments see it; as it is, if it `is_left` so and there is no sum to add."""
+    if is_left and accumulated is None:
+        return gradient[i]
+    return _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
+
+
 def _part(array, start, stop):
     """``array[start:stop]``, or None if there is no array."""
     return None if array is None else array[start:stop]
@@ -111,6 +124,8 @@ _element_scalars = jit.scalar(rule.element_scalars)
 _cast = cast = jit.scalar(_cast)
 _element = jit.scalar(_element)
 _set_element = jit.scalar(_set_element)
+_leaves_gradients = jit.scalar(_leaves_gradients)
+_gradient_element = jit.scalar(_gradient_element)
 
 
 def _update(parameter, first_moment, second_moment, largest_moment, average, accumulated, gradient, square, *scalars):
@@ -132,10 +147,10 @@ def _update(parameter, first_moment, second_moment, largest_moment, average, acc
         The fields of `rule.Scalars`.
     """
     fields = _cast(parameter, Scalars(*scalars))
-    zero = parameter.dtype.type(0)
+    zero, is_left = parameter.dtype.type(0), _leaves_gradients(fields)
     for i in prange(parameter.size):
         cast = ElementScalars(*fields)
-        conditioned = _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
+        conditioned = _gradient_element(gradient, accumulated, i, cast, is_left)
         parameter[i], first_moment[i], second_moment[i], largest, mean = _update_element(
             _move,
             _descend,
@@ -181,12 +196,12 @@ def _update_bfloat16(
     """
     fields = _cast(parameter, Scalars(*scalars))
     dtype = parameter.dtype.type
-    zero = dtype(0)
+    zero, is_left = dtype(0), _leaves_gradients(fields)
     key, first_position = _noise_key(seed, step), _modulo(start)
     for i in prange(parameter.size):
         cast = ElementScalars(*fields)
         noise = _noise_at(first_position, i, key)
-        conditioned = _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
+        conditioned = _gradient_element(gradient, accumulated, i, cast, is_left)
         parameter[i], first, second, largest, mean = _update_element(
             _move,
             _descend,
