@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from marks import needs_compiler
 
+# What runs in other processes is not traced, for which alone tests are run uncompiled.
+pytestmark = needs_compiler
+
 # Other processes import the package and this module, as the users' processes do.
 PRELUDE = """
 import concurrent.futures, multiprocessing, sys
@@ -59,7 +62,6 @@ def run(code):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@needs_compiler
 def test_a_forked_process_after_threads_of_all_kinds():
     run("""
     import warnings
@@ -77,7 +79,6 @@ def test_a_forked_process_after_threads_of_all_kinds():
     """)
 
 
-@needs_compiler
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
 def test_threads_and_parallel_loops(layer):
     run(f"""

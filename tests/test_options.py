@@ -72,14 +72,14 @@ def random_options(generator):
 
 CASES = [(options, seed) for seed, options in enumerate(ALONE)]
 # Without the compiler the loops over elements take a hundred times as long.
-STEPS, COMBINATIONS = (25, 50) if COMPILES else (8, 10)
+STEPS, COMBINATIONS, LARGE = (25, 50, 2049) if COMPILES else (8, 10, 65)
 CASES += [(random_options(np.random.default_rng(seed)), seed) for seed in range(100, 100 + COMBINATIONS)]
 
 
 def problem(seed, dtype, steps=STEPS):
     """Parameters, and gradients of which some are None and some are rows."""
     generator = np.random.default_rng(seed)
-    params = [generator.standard_normal(shape).astype(dtype) for shape in ((5, 3), (2049,), ())]
+    params = [generator.standard_normal(shape).astype(dtype) for shape in ((5, 3), (LARGE,), ())]
     gradients = []
     for _ in range(steps):
         step = [np.asarray(generator.standard_normal(p.shape) * 10 ** generator.uniform(-2, 1), dtype) for p in params]
