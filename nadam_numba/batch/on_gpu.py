@@ -19,7 +19,7 @@ from nadam_numba.batch.problem import Outcome, slice_rows
 from nadam_numba.batch.rows import fit_differences, row_of
 from nadam_numba.gpu import cuda
 from nadam_numba.gpu_arrays import device
-from nadam_numba.gpu_arrays.kernels import THREADS, device_function
+from nadam_numba.gpu_arrays.kernels import device_function
 from nadam_numba.minimize import auto, auto_state, textbook, whole
 from nadam_numba.minimize.auto_state import X
 from nadam_numba.minimize.bounds import count_free
@@ -43,8 +43,9 @@ from nadam_numba.minimize.whole import CHUNK, AutoPlan, TextbookPlan, fill
 _ROWS_OF_A_LAUNCH = 2**18
 # The most memory of a thread, which the card sets aside for each of the 100,000 and more that it runs at a time.
 _MOST_BYTES = 2**15
-# Threads of a block, whose place on the card is free for the next one when the slowest of them is done.
-_BLOCK = min(THREADS, 64)
+# Threads of a block, whose place on the card is free for the next one when the slowest of them is done. In the
+# simulator, a thread that leaves a function takes `cuda` away from those of its block that are still in there.
+_BLOCK = 1 if gpu.SIMULATES else 64
 _RUNNING = Stop.RUNNING.code
 
 
