@@ -102,21 +102,19 @@ def has_packed(operation, dtype, assembly):
 
 @needs_compiler
 @needs_x86
-@pytest.mark.parametrize(
-    ("parallel", "dtype", "arrays"),
-    [
-        (False, np.float32, PLAIN),
-        (False, np.float32, ALL),
-        (False, np.float64, PLAIN),
-        (False, np.float64, ALL),
-        # Each takes twice as long to compile, and its loop has the body of the serial one.
-        (True, np.float32, PLAIN),
-        (True, np.float64, ALL),
-    ],
-)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("arrays", [PLAIN, ALL])
 @pytest.mark.parametrize("order", cpu.ORDERS)
-def test_kernel_is_vectorised_and_stays_in_its_precision(order, arrays, parallel, dtype, monkeypatch):
-    check_assembly(assembly_of_update(arrays, order, parallel, dtype, monkeypatch), dtype)
+def test_kernel_is_vectorised_and_stays_in_its_precision(order, arrays, dtype, monkeypatch):
+    check_assembly(assembly_of_update(arrays, order, False, dtype, monkeypatch), dtype)
+
+
+# Each takes twice as long to compile, and its loop has the body of the serial one.
+@needs_compiler
+@needs_x86
+@pytest.mark.parametrize(("arrays", "dtype"), [(PLAIN, np.float32), (ALL, np.float64)])
+def test_kernel_for_threads_is_vectorised_and_stays_in_its_precision(arrays, dtype, monkeypatch):
+    check_assembly(assembly_of_update(arrays, "native", True, dtype, monkeypatch), dtype)
 
 
 @needs_compiler
