@@ -266,7 +266,7 @@ def _sum_block(gradient, accumulated, fields):
     Some rows of as many elements as there are sums are taken at once, and the compiler keeps the sums apart in vectors:
     to load and store them for each row takes twice as long where they straddle cache lines.
     """
-    cast = ElementScalars(*fields)
+    cast, is_left = ElementScalars(*fields), _leaves_gradients(fields)
     sums = np.zeros(_LANES)
     end = gradient.size // (_ROWS * _LANES) * (_ROWS * _LANES)
     for start in range(0, end, _ROWS * _LANES):
@@ -276,12 +276,12 @@ def _sum_block(gradient, accumulated, fields):
             total = sums[lane]
             for row in range(_ROWS):
                 i = row * _LANES + lane
-                conditioned = np.float64(_conditioned_gradient(rows[i], _element(others, i), cast))
+                conditioned = np.float64(_gradient_element(rows, others, i, cast, is_left))
                 total += conditioned * conditioned
             sums[lane] = total
     rest, others = gradient[end:], _part(accumulated, end, gradient.size)
     for i in range(rest.size):
-        conditioned = np.float64(_conditioned_gradient(rest[i], _element(others, i), cast))
+        conditioned = np.float64(_gradient_element(rest, others, i, cast, is_left))
         sums[i % _LANES] += conditioned * conditioned
     total = 0.0
     for lane in range(min(_LANES, gradient.size)):
