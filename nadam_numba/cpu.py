@@ -21,7 +21,9 @@ step_coefficients = jit.scalar(
 )
 adam_coefficients = jit.scalar(rule.adam_coefficients)
 clip_factor = jit.scalar(rule.clip_factor)
-_conditioned_gradient = jit.scalar(rule.conditioned_gradient)
+_clipped = jit.scalar(rule.clipped)
+_only_clips = jit.scalar(rule.only_clips)
+_conditioned_gradient = jit.scalar(rule.conditioned_gradient, clipped=_clipped)
 _moving_average = jit.scalar(rule.moving_average)
 _update_element = jit.scalar(rule.update_element, moving_average=_moving_average)
 # The orders of operations: how the moments and how the parameter change. Each kernel has one of each bound to it.
@@ -68,16 +70,10 @@ def _set_element(array, i, value):
         array[i] = value
 
 
-def _leaves_gradients(fields):
-    """Whether `rule.conditioned_gradient` returns what it is given, which takes a fifth of an update in cache."""
-    cast = ElementScalars(*fields)
-    return cast.gradient_scale == 1.0 and cast.gradient_factor == 1.0 and cast.gradient_limit == math.inf
-
-
-def _gradient_element(gradient, accumulated, i, cast, is_left):
-    """An element of the gradient as the moments see it; as it is, if it `is_left` so and there is no sum to add."""
-    if is_left and accumulated is None:
-        return gradient[i]
+def _gradient_element(gradient, accumulated, i, cast, only_clips):
+    """An element of the gradient as the moments see it; to multiply it by 1 twice would take a tenth of an update."""
+    if only_clips and accumulated is None:
+        return _clipped(gradient[i], cast)
     return _conditioned_gradient(gradient[i], _element(accumulated, i), cast)
 
 
@@ -124,7 +120,6 @@ _element_scalars = jit.scalar(rule.element_scalars)
 _cast = cast = jit.scalar(_cast)
 _element = jit.scalar(_element)
 _set_element = jit.scalar(_set_element)
-_leaves_gradients = jit.scalar(_leaves_gradients)
 _gradient_element = jit.scalar(_gradient_element)
 
 
@@ -147,10 +142,10 @@ def _update(parameter, first_moment, second_moment, largest_moment, average, acc
         The fields of `rule.Scalars`.
     """
     fields = _cast(parameter, Scalars(*scalars))
-    zero, is_left = parameter.dtype.type(0), _leaves_gradients(fields)
+    zero, only_clips = parameter.dtype.type(0), _only_clips(ElementScalars(*fields))
     for i in prange(parameter.size):
         cast = ElementScalars(*fields)
-        conditioned = _gradient_element(gradient, accumulated, i, cast, is_left)
+        conditioned = _gradient_element(gradient, accumulated, i, cast, only_clips)
         parameter[i], first_moment[i], second_moment[i], largest, mean = _update_element(
             _move,
             _descend,
@@ -196,12 +191,12 @@ def _update_bfloat16(
     """
     fields = _cast(parameter, Scalars(*scalars))
     dtype = parameter.dtype.type
-    zero, is_left = dtype(0), _leaves_gradients(fields)
+    zero, only_clips = dtype(0), _only_clips(ElementScalars(*fields))
     key, first_position = _noise_key(seed, step), _modulo(start)
     for i in prange(parameter.size):
         cast = ElementScalars(*fields)
         noise = _noise_at(first_position, i, key)
-        conditioned = _gradient_element(gradient, accumulated, i, cast, is_left)
+        conditioned = _gradient_element(gradient, accumulated, i, cast, only_clips)
         parameter[i], first, second, largest, mean = _update_element(
             _move,
             _descend,
@@ -266,7 +261,8 @@ def _sum_block(gradient, accumulated, fields):
     Some rows of as many elements as there are sums are taken at once, and the compiler keeps the sums apart in vectors:
     to load and store them for each row takes twice as long where they straddle cache lines.
     """
-    cast, is_left = ElementScalars(*fields), _leaves_gradients(fields)
+    cast = ElementScalars(*fields)
+    only_clips = _only_clips(cast)
     sums = np.zeros(_LANES)
     end = gradient.size // (_ROWS * _LANES) * (_ROWS * _LANES)
     for start in range(0, end, _ROWS * _LANES):
@@ -276,12 +272,12 @@ def _sum_block(gradient, accumulated, fields):
             total = sums[lane]
             for row in range(_ROWS):
                 i = row * _LANES + lane
-                conditioned = np.float64(_gradient_element(rows, others, i, cast, is_left))
+                conditioned = np.float64(_gradient_element(rows, others, i, cast, only_clips))
                 total += conditioned * conditioned
             sums[lane] = total
     rest, others = gradient[end:], _part(accumulated, end, gradient.size)
     for i in range(rest.size):
-        conditioned = np.float64(_gradient_element(rest, others, i, cast, is_left))
+        conditioned = np.float64(_gradient_element(rest, others, i, cast, only_clips))
         sums[i % _LANES] += conditioned * conditioned
     total = 0.0
     for lane in range(min(_LANES, gradient.size)):

@@ -204,10 +204,19 @@ def conditioned_gradient(gradient, accumulated, scalars):
     gradient = scalars.gradient_scale * gradient
     if accumulated is not None:
         gradient = scalars.accumulated_share * (gradient + accumulated)
+    return scalars.gradient_factor * clipped(gradient, scalars)
+
+
+def clipped(gradient, scalars):
+    """One element of a gradient within +- the limit."""
     # Comparisons with a NaN are false: it passes.
     gradient = scalars.gradient_limit if gradient > scalars.gradient_limit else gradient
-    gradient = -scalars.gradient_limit if gradient < -scalars.gradient_limit else gradient
-    return scalars.gradient_factor * gradient
+    return -scalars.gradient_limit if gradient < -scalars.gradient_limit else gradient
+
+
+def only_clips(scalars):
+    """Whether `conditioned_gradient` is `clipped`, where there are no earlier micro-steps."""
+    return scalars.gradient_scale == 1.0 and scalars.gradient_factor == 1.0
 
 
 def moving_average(average, parameter, scalars):

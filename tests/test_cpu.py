@@ -24,10 +24,10 @@ def random_arrays(size, dtype, seed=0):
     return p, m, v * v, g
 
 
-def run(update, arrays, step=3, mu_product=0.2):
+def run(update, arrays, step=3, mu_product=0.2, **scalars):
     p, m, v, g = arrays
     coefficients = rule.step_coefficients(step, mu_product, 0.9, 0.999, 4e-3)
-    update(p, m, v, None, None, None, g, None, *Scalars(*HYPERPARAMETERS, *coefficients[1:]))
+    update(p, m, v, None, None, None, g, None, *Scalars(*HYPERPARAMETERS, *coefficients[1:], **scalars))
 
 
 @pytest.fixture
@@ -63,15 +63,28 @@ def test_gradient_may_be_the_parameter_itself(dtype):
     np.testing.assert_array_equal(p, expected)
 
 
+# The gradients of both are the same, but those of the second are multiplied.
+@pytest.mark.parametrize("conditions", [{}, {"gradient_scale": -1.0, "gradient_factor": -1.0}])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_special_values_follow_the_formulas(dtype):
+def test_special_values_follow_the_formulas(dtype, conditions):
     g = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, np.finfo(dtype).tiny, np.finfo(dtype).max], dtype)
     p, m, v = (np.zeros_like(g) for _ in range(3))
     with np.errstate(all="ignore"):
         expected = naive.nadam_step(p, m, v, g, 1, 1.0, lr=0.01)[:3]
-        run(cpu.update_serial, (p, m, v, g), step=1, mu_product=1.0)
+        run(cpu.update_serial, (p, m, v, g), step=1, mu_product=1.0, **conditions)
     for array, reference in zip((p, m, v), expected, strict=True):
         np.testing.assert_array_equal(array, reference)
+
+
+@needs_compiler
+@pytest.mark.parametrize("order", cpu.ORDERS)
+def test_threads_change_no_bit_in_the_order_of_any_peer(order):
+    ends = []
+    for parallel in (False, True):
+        arrays = random_arrays(1000, np.float32)
+        run(cpu._KERNELS[order, parallel], arrays)
+        ends.append(arrays)
+    np.testing.assert_array_equal(*ends)
 
 
 # Of the arrays that a kernel may do without, in the order of its arguments, which there are.
@@ -84,9 +97,9 @@ SOME = [
 ]
 
 
-def assembly_of_update(arrays, order, parallel, dtype, monkeypatch):
+def assembly_of_update(arrays, order, parallel, dtype, monkeypatch, **bound):
     monkeypatch.setenv("NADAM_NUMBA_CACHE", "0")  # a kernel loaded from the cache shows no assembly
-    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu.ORDERS[order])
+    update = jit.kernel(cpu._update, rule, parallel=parallel, **cpu.ORDERS[order], **bound)
     p, m, v, g = random_arrays(8, dtype)
     largest, average, accumulated, square = (np.zeros(8, dtype) if is_there else None for is_there in arrays)
     update(p, m, v, largest, average, accumulated, g, square, *Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5))
@@ -107,6 +120,15 @@ def has_packed(operation, dtype, assembly):
 @pytest.mark.parametrize("order", cpu.ORDERS)
 def test_kernel_is_vectorised_and_stays_in_its_precision(order, arrays, dtype, monkeypatch):
     check_assembly(assembly_of_update(arrays, order, False, dtype, monkeypatch), dtype)
+
+
+@needs_compiler
+@needs_x86
+@pytest.mark.parametrize("only_clips", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_both_loops_of_a_kernel_are_vectorised(only_clips, dtype, monkeypatch):
+    only = jit.scalar((lambda scalars: True) if only_clips else (lambda scalars: False))
+    check_assembly(assembly_of_update(PLAIN, "native", False, dtype, monkeypatch, _only_clips=only), dtype)
 
 
 # Each takes twice as long to compile, and its loop has the body of the serial one.
@@ -160,11 +182,12 @@ SUMS_OF_SQUARES = [
 @pytest.mark.parametrize("size", [0, 1, 31, 33, 4096, 4097, 20_000])
 def test_sums_of_squares_are_those_of_the_reference(size, dtype):
     gradient, accumulated = random_arrays(size, dtype)[:2]
-    scalars = Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5, gradient_limit=0.8, gradient_factor=-1.0)
-    for others, total in ((None, gradient), (accumulated, gradient + accumulated)):
-        expected = naive.sum_of_squares(np.clip(total, -dtype(0.8), dtype(0.8)))
-        for kernel in SUMS_OF_SQUARES:
-            assert kernel(gradient, others, *scalars) == expected
+    for limit, factor in ((np.inf, 1.0), (0.8, -1.0)):
+        scalars = Scalars(*HYPERPARAMETERS, 0.5, 0.5, 1.5, gradient_limit=limit, gradient_factor=factor)
+        for others, total in ((None, gradient), (accumulated, gradient + accumulated)):
+            expected = naive.sum_of_squares(np.clip(total, -dtype(limit), dtype(limit)))
+            for kernel in SUMS_OF_SQUARES:
+                assert kernel(gradient, others, *scalars) == expected
 
 
 @needs_compiler

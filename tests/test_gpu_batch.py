@@ -180,6 +180,11 @@ def test_best_of_many_starts():
     np.testing.assert_allclose(result.x, [1.0, 1.0], atol=1e-4)
 
 
+def test_threads_beyond_the_last_row_do_nothing(monkeypatch):
+    monkeypatch.setattr("nadam_numba.gpu_arrays.device._LEAST_BLOCKS", 200)
+    assert_same(*on_both(pair, True))
+
+
 def test_launches_follow_each_other(monkeypatch, capsys):
     pytest.importorskip("tqdm")
     monkeypatch.setattr("nadam_numba.batch.on_gpu._ROWS_OF_A_LAUNCH", 2)

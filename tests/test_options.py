@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from marks import COMPILES
+from marks import COMPILES, needs_compiler
 from naive import Optimizer
 
 from nadam_numba import NAdam, jit, schedules
@@ -111,6 +111,7 @@ def test_the_bits_of_the_reference(options, seed, dtype):
             np.testing.assert_array_equal(p, expected, strict=True)
 
 
+@needs_compiler
 @pytest.mark.parametrize("seed", range(100, 103))
 def test_threads_change_no_bit(seed, monkeypatch):
     options = random_options(np.random.default_rng(seed))

@@ -36,7 +36,7 @@ def device_function(function, **bound):
     return cuda.jit(device=True)(jit.bind(function, **bound))
 
 
-_conditioned_gradient = device_function(rule.conditioned_gradient)
+_conditioned_gradient = device_function(rule.conditioned_gradient, clipped=device_function(rule.clipped))
 _moving_average = device_function(rule.moving_average)
 update_element = device_function(rule.update_element, moving_average=_moving_average)
 _nesterov_parts = device_function(rule.nesterov_parts)

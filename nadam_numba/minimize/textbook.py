@@ -61,8 +61,8 @@ ROWS = 11
 class State(NamedTuple):
     """All that changes from iteration to iteration, in place: `vectors`, `numbers`, and views of rows.
 
-    The first five fields are those that `state` describes. The kernels take the rows as one array, for a call hands
-    over each array as seven numbers or more.
+    The first five fields are those that `state` describes. The kernels take the rows as one array, for Python hands
+    over each array in a tenth of a microsecond.
     """
 
     x: np.ndarray
