@@ -135,8 +135,9 @@ def test_both_loops_of_a_kernel_are_vectorised(only_clips, dtype, monkeypatch):
 @needs_compiler
 @needs_x86
 @pytest.mark.parametrize(("arrays", "dtype"), [(PLAIN, np.float32), (ALL, np.float64)])
-def test_kernel_for_threads_is_vectorised_and_stays_in_its_precision(arrays, dtype, monkeypatch):
-    check_assembly(assembly_of_update(arrays, "native", True, dtype, monkeypatch), dtype)
+@pytest.mark.parametrize("order", cpu.ORDERS)
+def test_kernel_for_threads_is_vectorised_and_stays_in_its_precision(order, arrays, dtype, monkeypatch):
+    check_assembly(assembly_of_update(arrays, order, True, dtype, monkeypatch), dtype)
 
 
 @needs_compiler
