@@ -65,10 +65,10 @@ def ways(objective):
 
 def evaluations(objective, x=X, limit=np.inf):
     """``(value, has_gradient, gradient)`` from Python and, where there is one, from the compiled function."""
-    found = []
+    found, room = [], (np.empty_like(x), np.empty_like(x))
     for evaluate, fun, jac, args in ways(objective):
         result = np.full_like(x, np.nan)
-        found.append((*evaluate(fun, jac, args, x, result, limit), result))
+        found.append((*evaluate(fun, jac, args, x, result, limit, room), result))
     return found
 
 

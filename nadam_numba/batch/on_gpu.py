@@ -197,11 +197,11 @@ def _for_kernels(function):
 def _kernel_of_auto(fun, jac, way, size, dtype, bounds, memory):
     constants = {"_size": size, "_number": from_dtype(dtype)}
     evaluate = device_function(_EVALUATE[way], _fun=fun, _jac=jac, **constants)
-    iterate = device_function(auto.iterate, borrowed=_itself, _evaluate=evaluate)
-    run = device_function(whole.run_auto, _iterate=iterate, _evaluate=evaluate)
+    iterate = device_function(auto.iterate, **_BARE, _evaluate=evaluate)
+    run = device_function(whole.run_auto, make_room=_no_room, _iterate=iterate, _evaluate=evaluate)
     solve = device_function(
         _solve_auto,
-        _run=device_function(whole.run_auto_alone, _run=run, _evaluate=evaluate),
+        _run=device_function(whole.run_auto_alone, make_room=_no_room, _run=run, _evaluate=evaluate),
         _vectors=(auto_state.FIRST_PAIR + 2 * memory, size),
         _pairs=(2, max(memory, 1)),
         _memory=memory,
@@ -218,10 +218,10 @@ def _kernel_of_textbook(fun, jac, way, size, dtype, bounds, amsgrad, is_constant
     evaluate = device_function(_EVALUATE[way], _fun=fun, _jac=jac, **constants)
     update = device_function(cpu._update, prange=range, **cpu.ORDERS["native"])
     move = device_function(textbook._make_move, _update=update)
-    iterate = device_function(textbook.iterate, borrowed=_itself, _evaluate=evaluate, _move=move)
+    iterate = device_function(textbook.iterate, **_BARE, _evaluate=evaluate, _move=move)
     solve = device_function(
         _solve_textbook,
-        _run=device_function(whole.run_textbook, _iterate=iterate, _evaluate=evaluate),
+        _run=device_function(whole.run_textbook, make_room=_no_room, _iterate=iterate, _evaluate=evaluate),
         _vectors=(textbook.ROWS, size),
         _blank=np.frombuffer(blank, textbook.NUMBERS),
         _record=from_dtype(textbook.NUMBERS),
@@ -343,6 +343,14 @@ def _itself(array):
     return array
 
 
+def _no_room(x):
+    return 0
+
+
+def _never(room):
+    return False
+
+
 # Bounds, as the thread keeps them.
 
 
@@ -381,7 +389,7 @@ def _fit_differences(room, relative_step, lower, upper):
 # Ways to evaluate an objective, as in `minimize.objective` and `minimize.differences`, in the memory of the thread.
 
 
-def _evaluate_pair(fun, jac, args, x, gradient, limit):
+def _evaluate_pair(fun, jac, args, x, gradient, limit, room):
     point = cuda.local.array(_size, _number)
     copy_elements(point, x)
     pair = _fun(point, *args)
@@ -389,14 +397,14 @@ def _evaluate_pair(fun, jac, args, x, gradient, limit):
     return real_number(pair[0]), True
 
 
-def _evaluate_in_place(fun, jac, args, x, gradient, limit):
+def _evaluate_in_place(fun, jac, args, x, gradient, limit, room):
     point = cuda.local.array(_size, _number)
     copy_elements(point, x)
     fill(gradient, 0.0)
     return real_number(_fun(point, gradient, *args)), True
 
 
-def _evaluate_separately(fun, jac, args, x, gradient, limit):
+def _evaluate_separately(fun, jac, args, x, gradient, limit, room):
     point = cuda.local.array(_size, _number)
     copy_elements(point, x)
     value = real_number(_fun(point, *args))
@@ -407,7 +415,7 @@ def _evaluate_separately(fun, jac, args, x, gradient, limit):
     return value, True
 
 
-def _evaluate_two_point(fun, jac, args, x, gradient, limit):
+def _evaluate_two_point(fun, jac, args, x, gradient, limit, room):
     point = cuda.local.array(_size, _number)
     points, values = cuda.local.array((1, _size), _number), cuda.local.array((1, _size), float64)
     copy_elements(point, x)
@@ -426,7 +434,7 @@ def _evaluate_two_point(fun, jac, args, x, gradient, limit):
     return value, True
 
 
-def _evaluate_three_point(fun, jac, args, x, gradient, limit):
+def _evaluate_three_point(fun, jac, args, x, gradient, limit, room):
     point, is_one_sided = cuda.local.array(_size, _number), cuda.local.array(_size, bool_)
     points, values = cuda.local.array((2, _size), _number), cuda.local.array((2, _size), float64)
     copy_elements(point, x)
@@ -460,6 +468,9 @@ _EVALUATE = {
 
 _store_gradient = _store_simulated if gpu.SIMULATES else store_gradient
 copy_elements, _itself = device_function(_copy_elements), device_function(_itself)
+_no_room, _never = device_function(_no_room), device_function(_never)
+# Arrays on a card have no count of references: each evaluation has room of its own for what it hands over.
+_BARE = {"borrowed": _itself, "make_room": _no_room, "is_kept": _never}
 # Not those for the CPU: the arrays of the simulator are none for compiled code.
 _store, _hide_fixed = device_function(rows._store), device_function(rows._hide_fixed)
 _store_end = device_function(_store_end)

@@ -27,6 +27,7 @@ from nadam_numba.minimize import (
     auto_state,
     bounds,
     differences,
+    lent,
     line_search,
     objective,
     result,
@@ -48,6 +49,7 @@ from nadam_numba.minimize.auto_state import (
 )
 from nadam_numba.minimize.bounds import projected_norm
 from nadam_numba.minimize.drivers import loop_for
+from nadam_numba.minimize.lent import is_kept, make_room
 from nadam_numba.minimize.line_search import DECREASE, is_found, is_hopeless, open_search
 from nadam_numba.minimize.result import Stop
 from nadam_numba.minimize.secants import open_memory, remember, set_metric, turn_with_momentum, turn_with_pairs
@@ -83,7 +85,20 @@ _PATIENCE, _EVALUATION_LIMIT, _UNBOUNDED = Stop.PATIENCE.code, Stop.EVALUATION_L
 _PRECISION, _PRECISION_LOSS, _NONFINITE = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.NONFINITE.code
 
 # What the loop is made of, beside this file; and the way to evaluate an objective, which is bound to it.
-SOURCES = auto_state, bounds, cpu, differences, line_search, objective, pointers, result, returned, scaling, secants
+SOURCES = (
+    auto_state,
+    bounds,
+    cpu,
+    differences,
+    lent,
+    line_search,
+    objective,
+    pointers,
+    result,
+    returned,
+    scaling,
+    secants,
+)
 _evaluate = None
 
 
@@ -176,17 +191,23 @@ def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterat
     lower, upper : ndarray, shape (n,), or None
     tests : Tests
     iterations, evaluations : int
+        At least 1.
     """
     record = numbers[0]
     last_iteration, last_value = record["iterations"] + iterations, record["values"] + evaluations
     trial, trial_gradient = borrowed(vectors[TRIAL]), borrowed(vectors[TRIAL_GRADIENT])
-    while record["stop"] == _RUNNING and record["iterations"] < last_iteration and record["values"] < last_value:
-        _propose(vectors, pairs, numbers, lower, upper, tests)
-        if record["is_placed"]:
-            value, has_gradient = _evaluate(fun, jac, args, trial, trial_gradient, record["limit"])
-            _digest(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
-        if record["is_found"]:
-            _accept(vectors, pairs, numbers, tests)
+    goes_on = True
+    while goes_on:
+        room = make_room(trial)
+        while goes_on and not is_kept(room):
+            _propose(vectors, pairs, numbers, lower, upper, tests)
+            if record["is_placed"]:
+                value, has_gradient = _evaluate(fun, jac, args, trial, trial_gradient, record["limit"], room)
+                _digest(vectors, pairs, numbers, lower, upper, value, has_gradient, tests)
+            if record["is_found"]:
+                _accept(vectors, pairs, numbers, tests)
+            has_more = record["iterations"] < last_iteration and record["values"] < last_value
+            goes_on = has_more and record["stop"] == _RUNNING
 
 
 def _open_run(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):

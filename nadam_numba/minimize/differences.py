@@ -14,6 +14,7 @@ import numpy as np
 from numba.extending import overload, register_jitable
 
 from nadam_numba import jit
+from nadam_numba.minimize.lent import copy_in
 from nadam_numba.minimize.returned import imaginary_part, real_number, resolution
 from nadam_numba.minimize.workers import apply
 
@@ -184,9 +185,9 @@ imaginary_quotients = jit.kernel(_imaginary_quotients)
 # The three kinds of gradients, as ways to evaluate an objective.
 
 
-def evaluate_two_point(fun, jac, args, x, gradient, limit):
+def evaluate_two_point(fun, jac, args, x, gradient, limit, room):
     """The gradient by forward differences: n further calls of ``fun``."""
-    returned = fun(x.copy(), *args)
+    returned = fun(copy_in(room[0], x), *args)
     value = real_number(returned)
     if not value <= limit:
         return value, False
@@ -198,9 +199,9 @@ def evaluate_two_point(fun, jac, args, x, gradient, limit):
     return value, True
 
 
-def evaluate_three_point(fun, jac, args, x, gradient, limit):
+def evaluate_three_point(fun, jac, args, x, gradient, limit, room):
     """The gradient by central differences: 2n further calls of ``fun``."""
-    returned = fun(x.copy(), *args)
+    returned = fun(copy_in(room[0], x), *args)
     value = real_number(returned)
     if not value <= limit:
         return value, False
@@ -212,9 +213,9 @@ def evaluate_three_point(fun, jac, args, x, gradient, limit):
     return value, True
 
 
-def evaluate_complex_step(fun, jac, args, x, gradient, limit):
+def evaluate_complex_step(fun, jac, args, x, gradient, limit, room):
     """The gradient by complex steps: n further calls of ``fun``, with complex x."""
-    returned = fun(x.copy(), *args)
+    returned = fun(copy_in(room[0], x), *args)
     value = real_number(returned)
     if not value <= limit:
         return value, False

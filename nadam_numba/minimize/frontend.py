@@ -12,7 +12,7 @@ from nadam_numba.hyperparameters import true_or_false
 from nadam_numba.minimize import auto, rough, textbook
 from nadam_numba.minimize.bounds import clip, is_point, make_bounds
 from nadam_numba.minimize.callback import make_callback
-from nadam_numba.minimize.objective import make_objective, with_threads_if_slow
+from nadam_numba.minimize.objective import evaluated, make_objective, with_threads_if_slow
 from nadam_numba.minimize.options import METHODS, make_hyperparameters, make_options
 from nadam_numba.minimize.polish import polish
 from nadam_numba.minimize.result import Stop, make_fixed_result, make_result
@@ -301,7 +301,7 @@ def gradient_kind(jac, options):
 
 def _run_fixed(objective, options, x):
     """The result where the bounds leave no choice."""
-    value, _ = _evaluate(objective, x, np.empty_like(x), -np.inf)
+    value, _ = evaluated(objective, x, np.empty_like(x), -np.inf)
     result = make_fixed_result(x, value)
     if options.return_all:
         result.allvecs = [x.copy()]
@@ -318,7 +318,7 @@ def _run(objective, switches, options, x, lower, upper, callback, show, deadline
     # No gradient is begun that could not be ended.
     affords_gradient = 1 + objective.values_per_gradient <= options.maxfev
     begin = time.perf_counter()
-    value, has_gradient = _evaluate(objective, x, gradient, np.inf if affords_gradient else -np.inf)
+    value, has_gradient = evaluated(objective, x, gradient, np.inf if affords_gradient else -np.inf)
     chunk = first_chunk(time.perf_counter() - begin)
     objective = with_threads_if_slow(objective)
 
@@ -358,10 +358,6 @@ def _run(objective, switches, options, x, lower, upper, callback, show, deadline
     if options.history is not None:
         result.history = make_history(rows, state)
     return result
-
-
-def _evaluate(objective, x, gradient, limit):
-    return objective.evaluate(objective.fun, objective.jac, objective.args, x, gradient, limit)
 
 
 def start_vector(x0):

@@ -1,9 +1,9 @@
 """The user's objective in the one form the loops call.
 
-``value, has_gradient = evaluate(fun, jac, args, x, gradient, limit)``; each ``evaluate`` serves Python objectives as
-it stands and compiled ones compiled. It hands the user a fresh copy of x at every call. The gradient is computed only
-where the value is at most `limit`, for a line search throws higher points away unseen; where ``fun`` returns it with
-the value, it is stored anyhow.
+``value, has_gradient = evaluate(fun, jac, args, x, gradient, limit, room)``; each ``evaluate`` serves Python objectives
+as it stands and compiled ones compiled. At every call it hands the user a copy of x, which they may write to and keep;
+`room` is from `lent.make_room`. The gradient is computed only where the value is at most `limit`, for a line search
+throws higher points away unseen; where ``fun`` returns it with the value, it is stored anyhow.
 """
 
 import functools
@@ -27,6 +27,7 @@ from nadam_numba.minimize.differences import (
     evaluate_two_point,
     make_differences,
 )
+from nadam_numba.minimize.lent import copy_in, make_room, zeros_in
 from nadam_numba.minimize.returned import (
     checked_complex_value,
     checked_gradient,
@@ -61,6 +62,11 @@ class Objective(NamedTuple):
     values_per_gradient: int
     close: Callable = nothing
     durations: np.ndarray | None = None
+
+
+def evaluated(objective, x, gradient, limit):
+    """Evaluate an objective from Python: its value, and whether the gradient has been stored."""
+    return objective.evaluate(objective.fun, objective.jac, objective.args, x, gradient, limit, make_room(x))
 
 
 def make_objective(fun, jac, args, x, *, lower=None, upper=None, relative_step=None, workers=None):
@@ -305,29 +311,29 @@ def _function_types():
     }
 
 
-def evaluate_pair(fun, jac, args, x, gradient, limit):
+def evaluate_pair(fun, jac, args, x, gradient, limit, room):
     """``fun`` returns value and gradient."""
-    pair = fun(x.copy(), *args)
+    pair = fun(copy_in(room[0], x), *args)
     if len(pair) < 2:  # compiled code reads beyond the end of arrays
         raise ValueError("jac=True, but fun returned less than a value and a gradient")
     store_gradient(gradient, pair[1])
     return real_number(pair[0]), True
 
 
-def evaluate_in_place(fun, jac, args, x, gradient, limit):
+def evaluate_in_place(fun, jac, args, x, gradient, limit, room):
     """``fun`` writes the gradient, into an array of zeros, and returns the value."""
-    derivative = np.zeros_like(x)
-    value = real_number(fun(x.copy(), derivative, *args))
+    derivative = zeros_in(room[1], x)
+    value = real_number(fun(copy_in(room[0], x), derivative, *args))
     store_gradient(gradient, derivative)
     return value, True
 
 
-def evaluate_separately(fun, jac, args, x, gradient, limit):
+def evaluate_separately(fun, jac, args, x, gradient, limit, room):
     """``jac`` returns the gradient."""
-    value = real_number(fun(x.copy(), *args))
+    value = real_number(fun(copy_in(room[0], x), *args))
     if not value <= limit:
         return value, False
-    store_gradient(gradient, jac(x.copy(), *args))
+    store_gradient(gradient, jac(copy_in(room[1], x), *args))
     return value, True
 
 
@@ -344,7 +350,7 @@ _FUNCTION_TYPES = _function_types()
 # Compiled once for all objectives: the user's functions are arguments, so that these stay the same objects and a
 # second call with the same functions compiles nothing.
 COMPILED = {
-    function: jit.driver(function)
+    function: jit.inlined_driver(function)
     for function in (
         evaluate_pair,
         evaluate_in_place,
@@ -369,17 +375,17 @@ def evaluate_at_addresses(function, fun_type, jac_type):
         None for a `jac` that is no function.
     """
     # Apart from that of `COMPILED`: once compiled for functions by their types, it takes any function for such.
-    evaluate = jit.driver(function)
+    evaluate = jit.inlined_driver(function)
     fun_at = jit.function_at(fun_type)
     jac_at = jit.function_at(jac_type) if jac_type else numba.njit(lambda jac: jac)
 
-    def evaluate_at(fun, jac, args, x, gradient, limit):
-        return evaluate(fun_at(fun), jac_at(jac), args, x, gradient, limit)
+    def evaluate_at(fun, jac, args, x, gradient, limit, room):
+        return evaluate(fun_at(fun), jac_at(jac), args, x, gradient, limit, room)
 
     evaluate_at.__name__ = f"{function.__name__}_at"
     # By which `jit.address_driver` tells them apart.
     evaluate_at.__qualname__ = f"{evaluate_at.__name__} {fun_type} {jac_type}"
-    return jit.driver(evaluate_at)
+    return jit.inlined_driver(evaluate_at)
 
 
 _AT_ADDRESSES = {function: evaluate_at_addresses(function, *types) for function, types in _FUNCTION_TYPES.items()}

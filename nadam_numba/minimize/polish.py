@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from nadam_numba.minimize.objective import evaluated
 from nadam_numba.minimize.result import Stop, count_values
 
 # After these there is nothing left to do, or the user wanted an end.
@@ -56,7 +57,7 @@ def polish(result, stop, objective, state, lower, upper, maxfev, deadline):
         if count_values(record, per_gradient) + 1 + per_gradient > maxfev or time.perf_counter() >= deadline:
             raise _LimitReached
         point = x.astype(result.x.dtype)
-        value, has_gradient = objective.evaluate(objective.fun, objective.jac, objective.args, point, gradient, np.inf)
+        value, has_gradient = evaluated(objective, point, gradient, np.inf)
         record["values"] += 1
         record["gradients"] += has_gradient
         if not has_gradient:

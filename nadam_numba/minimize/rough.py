@@ -7,6 +7,7 @@ import numpy as np
 from nadam_numba.minimize import textbook
 from nadam_numba.minimize.auto import SMALL_NORM
 from nadam_numba.minimize.bounds import clip, projected_norm
+from nadam_numba.minimize.objective import evaluated
 from nadam_numba.minimize.options import make_hyperparameters
 from nadam_numba.minimize.result import Stop, count_values
 from nadam_numba.minimize.run import solve
@@ -110,7 +111,7 @@ def _diagnose(objective, state, lower, upper, maxfev):
 
     def value_at(point):
         best = float(record["best_value"])
-        value, has_gradient = objective.evaluate(objective.fun, objective.jac, objective.args, point, scratch, best)
+        value, has_gradient = evaluated(objective, point, scratch, best)
         record["values"] += 1
         record["gradients"] += has_gradient
         if has_gradient and value < best and np.all(np.isfinite(scratch)):

@@ -12,9 +12,10 @@ import numpy as np
 from nadam_numba import cpu, jit, pointers, schedules
 from nadam_numba import rule as update_rule
 from nadam_numba.cpu import adam_coefficients, copy_into, step_coefficients
-from nadam_numba.minimize import bounds, differences, objective, result, returned
+from nadam_numba.minimize import bounds, differences, lent, objective, result, returned
 from nadam_numba.minimize.bounds import clip, projected_norm
 from nadam_numba.minimize.drivers import loop_for
+from nadam_numba.minimize.lent import is_kept, make_room
 from nadam_numba.minimize.result import Stop, count_values
 from nadam_numba.minimize.state import COMMON_NUMBERS
 from nadam_numba.pointers import borrowed
@@ -46,7 +47,7 @@ _RUNNING, _NONFINITE = Stop.RUNNING.code, Stop.NONFINITE.code
 _GRADIENT, _TARGET, _FTOL, _PATIENCE = Stop.GRADIENT.code, Stop.TARGET.code, Stop.FTOL.code, Stop.PATIENCE.code
 
 # What the loop is made of, beside this file; and what is bound to it.
-SOURCES = bounds, cpu, differences, objective, pointers, result, returned, schedules, update_rule
+SOURCES = bounds, cpu, differences, lent, objective, pointers, result, returned, schedules, update_rule
 _evaluate = _move = _update = None
 
 
@@ -252,17 +253,21 @@ def iterate(
         Of a `reduce_on_plateau`, whose rate then counts in place of `learning_rates`.
     """
     record, x, gradient = numbers[0], borrowed(vectors[X]), borrowed(vectors[GRADIENT])
-    for k in range(learning_rates.size):
-        learning_rate = float(record["plateau_rate"]) if plateau_rule is not None else learning_rates[k]
-        has_moved = _move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate, weights, k, rule)
-        value, has_gradient = float(record["value"]), True
-        if has_moved:
-            value, has_gradient = _evaluate(fun, jac, args, x, gradient, np.inf)
-        if plateau_rule is not None:
-            _report(value, numbers, plateau_rule)
-        assess(vectors, recent_values, numbers, lower, upper, value, has_gradient, has_moved, learning_rate, tests)
-        if record["stop"] != _RUNNING:
-            break
+    k, steps = 0, learning_rates.size
+    while k < steps:
+        room = make_room(x)
+        while k < steps and not is_kept(room):
+            learning_rate = float(record["plateau_rate"]) if plateau_rule is not None else learning_rates[k]
+            has_moved = _move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate, weights, k, rule)
+            value, has_gradient = float(record["value"]), True
+            if has_moved:
+                value, has_gradient = _evaluate(fun, jac, args, x, gradient, np.inf, room)
+            if plateau_rule is not None:
+                _report(value, numbers, plateau_rule)
+            assess(vectors, recent_values, numbers, lower, upper, value, has_gradient, has_moved, learning_rate, tests)
+            if record["stop"] != _RUNNING:
+                return
+            k += 1
 
 
 def _make_move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate, weights, k, rule):

@@ -17,6 +17,7 @@ from nadam_numba.minimize import auto, textbook
 from nadam_numba.minimize.auto import Tests, open_run
 from nadam_numba.minimize.auto_state import BEST_GRADIENT, BEST_X, GRADIENT, TRIAL, TRIAL_GRADIENT, X, make_state
 from nadam_numba.minimize.bounds import clip, projected_norm
+from nadam_numba.minimize.lent import make_room
 from nadam_numba.minimize.options import make_hyperparameters
 from nadam_numba.minimize.result import Stop
 from nadam_numba.minimize.rough import ROUNDING
@@ -27,7 +28,7 @@ _RUNNING, _FIXED, _NONFINITE = (Stop[name].code for name in ("RUNNING", "FIXED",
 _PRECISION, _PRECISION_LOSS, _ROUGH = Stop.PRECISION.code, Stop.PRECISION_LOSS.code, Stop.ROUGH.code
 _ITERATION_LIMIT, _EVALUATION_LIMIT = Stop.ITERATION_LIMIT.code, Stop.EVALUATION_LIMIT.code
 
-# How many steps at given rates are made between two looks at the signal.
+# How many steps or evaluations are made between two looks at the signal.
 CHUNK = 8
 # Bounds the memory that the rates of a schedule take.
 _LONGEST_SCHEDULE = 2**22
@@ -97,7 +98,7 @@ def run_auto(fun, jac, args, state, plan, lower, upper, free, limits, signal):
     vectors, pairs, numbers = state.vectors, state.pairs, state.numbers
     record, point, gradient = numbers[0], vectors[X], vectors[GRADIENT]
     limit = _begin_auto(vectors, pairs, numbers, lower, upper, free, plan, limits)
-    value, has_gradient = _evaluate(fun, jac, args, point, gradient, limit)
+    value, has_gradient = _evaluate(fun, jac, args, point, gradient, limit, make_room(point))
     tests = _open_auto(vectors, pairs, numbers, lower, upper, free, plan, limits, value, has_gradient)
     while record["stop"] == _RUNNING:
         left = limits.maxiter - record["iterations"]
@@ -105,7 +106,7 @@ def run_auto(fun, jac, args, state, plan, lower, upper, free, limits, signal):
             return _ITERATION_LIMIT
         if signal[0] != _RUNNING:
             return signal[0]
-        _iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, left, 1)
+        _iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, left, CHUNK)
     return record["stop"]
 
 
@@ -117,7 +118,7 @@ def run_auto_alone(fun, jac, args, state, plan, lower, upper, free, limits, sign
     stop = _run(fun, jac, args, state, plan, lower, upper, free, limits, signal)
     if stop == _PRECISION_LOSS:
         record, gradient = state.numbers[0], state.vectors[TRIAL_GRADIENT]
-        value, has_gradient = _evaluate(fun, jac, args, state.x, gradient, record["best_value"])
+        value, has_gradient = _evaluate(fun, jac, args, state.x, gradient, record["best_value"], make_room(state.x))
         record["values"] += 1
         record["gradients"] += has_gradient
         stop = _stop_without_search(record, value, np.finfo(state.x.dtype).eps)
@@ -202,7 +203,7 @@ def run_textbook(fun, jac, args, state, plan, lower, upper, free, limits, signal
     vectors, recent_values, numbers = state.vectors, state.recent_values, state.numbers
     record, point, gradient = numbers[0], vectors[X], vectors[GRADIENT]
     limit = _begin_textbook(vectors, numbers, lower, upper, free, plan.blank, limits)
-    value, has_gradient = _evaluate(fun, jac, args, point, gradient, limit)
+    value, has_gradient = _evaluate(fun, jac, args, point, gradient, limit, make_room(point))
     tests = _open_textbook(vectors, recent_values, numbers, lower, upper, free, limits, value, has_gradient)
     values_per_gradient = limits.values_per_variable * free
     while record["stop"] == _RUNNING:
