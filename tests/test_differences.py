@@ -31,12 +31,17 @@ def smooth(x, weight=1.0):
 compiled_smooth = njit(smooth)
 
 
+def room(x):
+    """As of `lent.make_room` in compiled code."""
+    return np.empty_like(x), np.empty_like(x)
+
+
 def gradients(objective, x):
     """The gradients from Python and, where there is one, from the compiled function."""
     found = []
     for evaluate, fun, jac, args in filter(None, (objective[:4], objective.compiled)):
         gradient = np.full_like(x, np.nan)
-        value, has_gradient = evaluate(fun, jac, args, x, gradient, np.inf)
+        value, has_gradient = evaluate(fun, jac, args, x, gradient, np.inf, room(x))
         assert type(value) is float
         assert has_gradient
         found.append(gradient)
@@ -199,8 +204,8 @@ def test_no_gradient_above_the_limit(scheme):
         objective = make_objective(fun, scheme, (), np.ones(1))
         for evaluate, function, jac, args in filter(None, (objective[:4], objective.compiled)):
             gradient = np.full(1, 5.0)
-            assert evaluate(function, jac, args, np.ones(1), gradient, 0.5) == (1.0, False)
-            assert evaluate(function, jac, args, np.full(1, np.nan), gradient, np.inf)[1] is False
+            assert evaluate(function, jac, args, np.ones(1), gradient, 0.5, room(gradient)) == (1.0, False)
+            assert evaluate(function, jac, args, np.full(1, np.nan), gradient, np.inf, room(gradient))[1] is False
             assert gradient[0] == 5.0
     assert len(calls) == 2
 
@@ -336,7 +341,7 @@ def test_points_are_evaluated_in_several_threads():
     seen = np.full(4, -1)
     objective = make_objective(fun, None, (seen,), np.zeros(4), workers=2)
     evaluate, *functions = objective.compiled
-    evaluate(*functions, np.zeros(4), np.zeros(4), np.inf)
+    evaluate(*functions, np.zeros(4), np.zeros(4), np.inf, room(np.zeros(4)))
     assert set(seen.tolist()) == {0, 1}
 
 
@@ -354,7 +359,7 @@ def test_exceptions_in_threads_reach_the_caller(scheme):
         objective = make_objective(fun, scheme, (), x, workers=2)
         evaluate, *functions = objective.compiled
         with pytest.raises(error):
-            evaluate(*functions, x, np.zeros(4), np.inf)
+            evaluate(*functions, x, np.zeros(4), np.inf, room(x))
         assert numba.get_num_threads() == threads
 
 
@@ -366,7 +371,7 @@ def test_flags_of_threads_do_not_leak():
 
     objective = make_objective(fun, None, (2.0,), np.ones(3), workers=2)
     evaluate, *functions = objective.compiled
-    evaluate(*functions, np.ones(3), np.zeros(3), np.inf)
+    evaluate(*functions, np.ones(3), np.zeros(3), np.inf, room(np.ones(3)))
     with pytest.raises(ZeroDivisionError):
         fun(np.ones(3), 0.0)
 

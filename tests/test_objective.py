@@ -19,7 +19,8 @@ from scipy import LowLevelCallable
 from nadam_numba import jit, minimize
 from nadam_numba.minimize import low_level
 from nadam_numba.minimize import objective as objective_module
-from nadam_numba.minimize.objective import at_addresses, make_objective
+from nadam_numba.minimize.lent import make_room
+from nadam_numba.minimize.objective import at_addresses, evaluated, make_objective
 
 X = np.array([1.5, -2.0, 0.25])
 
@@ -63,12 +64,17 @@ def ways(objective):
     return list(filter(None, (objective[:4], objective.compiled)))
 
 
+def room(x):
+    """As of `lent.make_room` in compiled code."""
+    return np.empty_like(x), np.empty_like(x)
+
+
 def evaluations(objective, x=X, limit=np.inf):
     """``(value, has_gradient, gradient)`` from Python and, where there is one, from the compiled function."""
-    found, room = [], (np.empty_like(x), np.empty_like(x))
+    found = []
     for evaluate, fun, jac, args in ways(objective):
         result = np.full_like(x, np.nan)
-        found.append((*evaluate(fun, jac, args, x, result, limit, room), result))
+        found.append((*evaluate(fun, jac, args, x, result, limit, room(x)), result))
     return found
 
 
@@ -555,19 +561,21 @@ def test_exceptions_and_flags_are_the_users(wrap, jac):
     (good, *_) = objectives = [make_objective(used, given, (divisor,), X) for divisor in (2.0, 0.0)]
     # First from compiled code: the caller's flags would stay.
     for evaluate, function, data, args in reversed(ways(good)):
-        assert evaluate(function, data, args, X, np.zeros(3), np.inf) == (0.5, True)
+        assert evaluate(function, data, args, X, np.zeros(3), np.inf, room(X)) == (0.5, True)
         with pytest.raises(KeyError, match="mine"):
-            evaluate(function, data, args, -X, np.zeros(3), np.inf)
+            evaluate(function, data, args, -X, np.zeros(3), np.inf, room(X))
     for evaluate, function, data, args in ways(objectives[1]):
         with pytest.raises(ZeroDivisionError):
-            evaluate(function, data, args, X, np.zeros(3), np.inf)
+            evaluate(function, data, args, X, np.zeros(3), np.inf, room(X))
 
 
 @needs_compiler
 def test_drivers_carry_no_flags_that_could_leak():
     plain = njit(lambda: 0).targetoptions
-    for function in (*objective_module.COMPILED.values(), *low_level._COMPILED.values()):
+    for function in low_level._COMPILED.values():
         assert function.targetoptions == plain
+    for function in objective_module.COMPILED.values():
+        assert function.targetoptions == plain | {"inline": "always"}
 
 
 # One driver for all objectives of the same types
@@ -578,7 +586,7 @@ _evaluate = None
 def descend(fun, jac, args, x, gradient, steps):
     value = np.inf
     for _ in range(steps):
-        value, _ = _evaluate(fun, jac, args, x, gradient, np.inf)
+        value, _ = _evaluate(fun, jac, args, x, gradient, np.inf, make_room(x))
         for i in range(x.size):
             x[i] -= 1e-2 * gradient[i]
     return value
@@ -619,7 +627,7 @@ def test_one_driver_serves_all_objectives_of_the_same_types(kind):
         x, expected, result, python = X.copy(), X.copy(), np.zeros(3), np.zeros(3)
         found = driver(now.fun, now.jac, now.args, x, result, 5)
         for _ in range(5):
-            reached, _ = objective.evaluate(*objective[1:4], expected, python, np.inf)
+            reached, _ = evaluated(objective, expected, python, np.inf)
             expected -= 1e-2 * python
         assert found == reached
         np.testing.assert_array_equal(x, expected)
@@ -784,24 +792,24 @@ def test_bad_compiled_functions():
 def test_sizes_that_are_wrong_in_compiled_code(given):
     evaluate, *functions = make_objective(value_of, njit(given), (), X).compiled
     with pytest.raises(ValueError, match="size is not that of x"):
-        evaluate(*functions, X, np.zeros(3), np.inf)
+        evaluate(*functions, X, np.zeros(3), np.inf, room(X))
 
 
 @needs_compiler
 def test_sizes_that_change_in_compiled_code():
     fun = njit(lambda x: (1.0, np.ones(3) if x[0] > 0.0 else np.ones(2)))
     evaluate, *functions = make_objective(fun, True, (), X).compiled
-    assert evaluate(*functions, X, np.zeros(3), np.inf) == (1.0, True)
+    assert evaluate(*functions, X, np.zeros(3), np.inf, room(X)) == (1.0, True)
     with pytest.raises(ValueError, match="size is not that of x"):
-        evaluate(*functions, -X, np.zeros(3), np.inf)
+        evaluate(*functions, -X, np.zeros(3), np.inf, room(X))
     short = njit(lambda x: np.ones(2) if x[0] > 0.0 else np.ones(1))
     evaluate, *functions = make_objective(short, True, (), X[:1]).compiled
     with pytest.raises(ValueError, match="less than a value and a gradient"):
-        evaluate(*functions, -X[:1], np.zeros(1), np.inf)
+        evaluate(*functions, -X[:1], np.zeros(1), np.inf, room(X[:1]))
     changing = njit(lambda x: np.ones(1) if x[0] > 0.0 else np.ones(2))
     evaluate, *functions = make_objective(changing, None, (), X).compiled
     with pytest.raises(ValueError, match=SCALAR):
-        evaluate(*functions, -X, np.zeros(3), np.inf)
+        evaluate(*functions, -X, np.zeros(3), np.inf, room(X))
 
 
 # LowLevelCallable
