@@ -199,7 +199,8 @@ def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterat
     goes_on = True
     while goes_on:
         room = make_room(trial)
-        while goes_on and not is_kept(room):
+        is_free = True
+        while goes_on and is_free:
             _propose(vectors, pairs, numbers, lower, upper, tests)
             if record["is_placed"]:
                 value, has_gradient = _evaluate(fun, jac, args, trial, trial_gradient, record["limit"], room)
@@ -208,6 +209,7 @@ def iterate(fun, jac, args, vectors, pairs, numbers, lower, upper, tests, iterat
                 _accept(vectors, pairs, numbers, tests)
             has_more = record["iterations"] < last_iteration and record["values"] < last_value
             goes_on = has_more and record["stop"] == _RUNNING
+            is_free = not is_kept(room)
 
 
 def _open_run(vectors, pairs, numbers, lower, upper, value, has_gradient, tests):

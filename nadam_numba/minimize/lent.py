@@ -28,7 +28,10 @@ def _compiled_make_room(x):
 
 
 def is_kept(room):
-    """Whether somebody else has a reference to memory from `make_room`, which is then to be made anew."""
+    """Whether somebody else has a reference to memory from `make_room`, which is then to be made anew.
+
+    To be asked after a call, not before: where Numba does not optimise, it may always be so.
+    """
     return False
 
 

@@ -256,7 +256,8 @@ def iterate(
     k, steps = 0, learning_rates.size
     while k < steps:
         room = make_room(x)
-        while k < steps and not is_kept(room):
+        is_free = True
+        while k < steps and is_free:
             learning_rate = float(record["plateau_rate"]) if plateau_rule is not None else learning_rates[k]
             has_moved = _move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate, weights, k, rule)
             value, has_gradient = float(record["value"]), True
@@ -268,6 +269,7 @@ def iterate(
             if record["stop"] != _RUNNING:
                 return
             k += 1
+            is_free = not is_kept(room)
 
 
 def _make_move(vectors, numbers, lower, upper, amsgrad, in_units, learning_rate, weights, k, rule):
