@@ -1,5 +1,9 @@
 """The arrays that compiled objectives are handed are theirs to write to and to keep."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from marks import needs_compiler
@@ -147,6 +151,22 @@ def test_a_room_is_left_only_where_it_is_kept(evaluate, fun, jac, args, times_ke
 
     args = empty_lists() if args == "lists" else args
     assert times(fun, jac, args, START.copy(), np.empty(3)) == times_kept
+
+
+def test_a_run_goes_on_where_numba_counts_references_that_it_could_leave_out():
+    source = """
+from numba import njit
+from nadam_numba import minimize
+
+@njit
+def fun(x, gradient):
+    gradient[0] = 2.0 * x[0]
+    return x[0] * x[0]
+
+assert minimize(fun, [1.0], jac=True, options={"learning_rate": 0.1, "maxiter": 5}).nit == 5
+"""
+    environment = {**os.environ, "NADAM_NUMBA_CACHE": "0", "NUMBA_OPT": "0"}
+    subprocess.run([sys.executable, "-c", source], check=True, env=environment, timeout=120)
 
 
 @njit
