@@ -1,11 +1,12 @@
 """Where the arrays of an optimizer are: in NumPy's memory, or on GPUs; and what steps them there."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from nadam_numba import gradients, update
+from nadam_numba import gradients, table, update
 from nadam_numba.arrays import Leaf, numpy_leaf
 from nadam_numba.interfaces import is_on_gpu
 
@@ -19,8 +20,10 @@ class Backend(NamedTuple):
         As `gradients.gradient_of`.
     not_finite, update_arrays, accumulate_arrays, move_averages : callable
         As in `update`.
+    make_plan : callable
+        As in `table`.
     renew, catch_up : callable
-        For steps that can be recorded, as in `gpu.update.GpuSteps`; None where there are no such.
+        For steps that can be recorded, as in `gpu_arrays.update.GpuSteps`; None where there are no such.
     """
 
     gradient_of: Callable
@@ -28,12 +31,18 @@ class Backend(NamedTuple):
     update_arrays: Callable
     accumulate_arrays: Callable
     move_averages: Callable
+    make_plan: Callable
     renew: Callable | None = None
     catch_up: Callable | None = None
 
 
 CPU = Backend(
-    gradients.gradient_of, update.not_finite, update.update_arrays, update.accumulate_arrays, update.move_averages
+    gradients.gradient_of,
+    update.not_finite,
+    update.update_arrays,
+    update.accumulate_arrays,
+    update.move_averages,
+    table.make_plan,
 )
 
 
@@ -61,6 +70,7 @@ def backend_of(leaves: list[Leaf]) -> Backend:
             f"{on_host[0].name} is a NumPy array, and {other.name} is on a GPU: an optimizer's arrays must all be in "
             "NumPy's memory, or all on GPUs"
         )
+    from nadam_numba.gpu_arrays.prepared import make_plan
     from nadam_numba.gpu_arrays.update import GpuSteps
 
     steps = GpuSteps()
@@ -70,6 +80,7 @@ def backend_of(leaves: list[Leaf]) -> Backend:
         steps.update_arrays,
         steps.accumulate_arrays,
         steps.move_averages,
+        functools.partial(make_plan, steps),
         steps.renew,
         steps.catch_up,
     )

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from nadam_numba import backends, checkpoint, table
+from nadam_numba import backends, checkpoint
 from nadam_numba.arrays import (
     ArrayTree,
     brief,
@@ -787,9 +787,8 @@ class NAdam:
         self._drop_plan()
         kind = type(self)
         is_plain = kind.advance is NAdam.advance and kind.checked_gradients is NAdam.checked_gradients
-        has_tables = is_plain and self._dialect == NATIVE and self._backend is backends.CPU
-        groups = self._groups if has_tables else []
-        self._plan = table.make_plan(groups, self._options, self._spans, self._has_groups)
+        groups = self._groups if is_plain and self._dialect == NATIVE else []
+        self._plan = self._backend.make_plan(groups, self._options, self._spans, self._has_groups)
         return self._plan
 
     def _steps_by_plan(self, plan, grads):

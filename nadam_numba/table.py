@@ -7,9 +7,7 @@ parameter, is found before anything is updated, and left to the general way, `up
 """
 
 import dataclasses
-import itertools
 import math
-import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,17 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from nadam_numba import cpu, jit, pointers, table_kernels
-from nadam_numba.arrays import Leaf
 from nadam_numba.dialects import NATIVE
-from nadam_numba.hyperparameters import Hyperparameters, Options
+from nadam_numba.hyperparameters import Options
+from nadam_numba.plan import Alike, Plan, common_parts, make_settings
 from nadam_numba.pointers import ALIGNED, C_CONTIGUOUS, F_CONTIGUOUS
-from nadam_numba.table_kernels import BYTES, GRADIENT, PARAMETER, ROWS, SEED, SETTINGS, STATE
-from nadam_numba.update import STATE_ARRAYS, LeafState
-
-# In a structure, the place of an array.
-_LEAF = object()
-# Classes derived from these may give something else each time they are asked.
-_LISTS = (list, tuple)
+from nadam_numba.table_kernels import BYTES, GRADIENT, PARAMETER, ROWS, SEED, STATE
+from nadam_numba.update import STATE_ARRAYS
 
 # Threads share the work by chunks of an array: at least so many numbers, and about so many chunks.
 _SMALLEST_CHUNK = 4096
@@ -69,13 +62,11 @@ class Loop(NamedTuple):
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class Table:
+class Table(Alike):
     """Arrays of one group, of one real dtype, that step alike.
 
     Attributes
     ----------
-    states : list of LeafState
-        Their counts are those of `settings` after `write_back`.
     arrays : list of dict
         Those of the states, by name.
     chunks : ndarray, shape (c, 3), int64
@@ -85,20 +76,17 @@ class Table:
     positions : ndarray, shape (k,), or None
         Where their gradients are in the list of all of the optimizer's; None if it has no others.
     places : ndarray, shape (rows, k), int64
-    settings : ndarray, shape (1,), of SETTINGS
     update, micro_step, measure, has_only_finite : Loop or None
         None where there is no need of it.
     norms : ndarray, shape (k,)
         Written by `measure`.
     """
 
-    states: list[LeafState]
     arrays: list[dict]
     chunks: np.ndarray
     kept: list[np.ndarray]
     positions: np.ndarray | None
     places: np.ndarray
-    settings: np.ndarray
     norms: np.ndarray
     update: Loop | None = None
     micro_step: Loop | None = None
@@ -114,92 +102,35 @@ class Table:
                 state.largest_moment = arrays["largest_moment"]
         return True
 
-    def write_back(self) -> None:
-        """Let the states know how many steps there were."""
-        settings = self.settings[0]
-        iterations, mu_product = int(settings["iterations"]), float(settings["mu_product"])
-        if self.states[0].iterations != iterations:
-            for state in self.states:
-                state.iterations = iterations
-                state.mu_product = mu_product
 
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Plan:
-    """How the steps of an optimizer are made by tables.
+@dataclasses.dataclass(slots=True, eq=False, kw_only=True)
+class TablePlan(Plan):
+    """How the steps of arrays on the host are made.
 
     Attributes
     ----------
-    groups : list of ParameterGroup
-    tables : list of Table
-        Of all groups; empty where the general way is the only one.
-    group_of_table : list of int
-    structure : list
-        That of each group's tree.
-    is_flat : bool
-        Whether each group is one array, which is not in a list.
     scalars : list of int
         Where arrays of no dimension are among all.
-    has_schedules : bool
-        Whether the learning rate of a group is a function.
     global_clipnorm : float or None
         Of the options.
-    hyperparameters : list of Hyperparameters
-        Those of the groups, from which the tables were made.
     measured : list of Table
         Those that take norms.
     looks_late : bool
         Whether a single table looks at the gradients right before it steps, and that is early enough.
     first_place : memoryview or None
         Where the first table has the addresses of its gradients.
-    takes_one : bool
-        Whether there is one array of some dimension, alone or in a list, and all that a step does is to update it.
-    averaging : tuple
-        What the tables know of the moving average.
-    busy : Lock
-        Held during a step: the tables have room for the gradients of one.
     """
 
-    groups: list
-    tables: list[Table]
-    group_of_table: list[int]
-    structure: list
-    is_flat: bool
     scalars: list[int]
-    has_schedules: bool
     global_clipnorm: float | None
-    hyperparameters: list[Hyperparameters]
     measured: list[Table]
     looks_late: bool
     first_place: memoryview | None
-    takes_one: bool
-    averaging: tuple = ()
-    busy: threading.Lock = dataclasses.field(default_factory=threading.Lock)
-
-    def is_current(self) -> bool:
-        """Whether the tables serve the groups as they are; other numbers are taken over."""
-        for number, group in enumerate(self.groups):
-            if group.hyperparameters is not self.hyperparameters[number] and not self._renew(number):
-                return False
-        return True
-
-    def _renew(self, number):
-        """Take over the hyperparameters of a group, if that changes nothing but numbers."""
-        new, old = self.groups[number].hyperparameters, self.hyperparameters[number]
-        is_schedule = callable(new.learning_rate) or callable(old.learning_rate)
-        if is_schedule or (new.clipnorm is None) != (old.clipnorm is None) or new.amsgrad != old.amsgrad:
-            return False
-        for table in self.groups[number].tables:
-            _set_hyperparameters(table.settings, new, table.states[0].is_decayed)
-        self.hyperparameters[number] = new
-        return True
 
     def note(self, grads) -> list | None:
         """Note where the gradients of the groups are; return them, which must live on, or None if one is unusual."""
-        if type(grads) not in _LISTS or len(grads) != len(self.structure):
-            return None
-        gradients = list(grads) if self.is_flat else []
-        if not (self.is_flat or all(map(_collect, grads, self.structure, itertools.repeat(gradients)))):
+        gradients = self.collected(grads)
+        if gradients is None:
             return None
         for position in self.scalars:
             # NumPy's reductions give scalars where a 0-d array is due.
@@ -218,20 +149,6 @@ class Plan:
             return table.has_only_finite.run()
         return table_kernels.find_unusual(table.update.arguments[0]) < 0
 
-    def set_rates(self, learning_rates: list[float]) -> None:
-        """Take the learning rate of each group."""
-        for table, group in zip(self.tables, self.group_of_table, strict=True):
-            table.settings["learning_rate"] = learning_rates[group]
-
-    def set_averaging(self, average_momentum: float, is_overwritten: bool) -> None:
-        """Take these fields of `rule.Scalars`."""
-        averaging = average_momentum, is_overwritten
-        if averaging != self.averaging:
-            for table in self.tables:
-                table.settings["average_momentum"] = average_momentum
-                table.settings["is_overwritten"] = is_overwritten
-            self.averaging = averaging
-
     def step_one(self, grads) -> bool:
         """Step the one array; False, and nothing is done, if anything has changed or is unusual.
 
@@ -239,7 +156,7 @@ class Plan:
         """
         gradient = grads
         if not self.is_flat:
-            if type(grads) not in _LISTS or len(grads) != 1:
+            if type(grads) not in (list, tuple) or len(grads) != 1:
                 return False
             gradient = grads[0]
         if self.groups[0].hyperparameters is not self.hyperparameters[0] or not self.busy.acquire(False):
@@ -272,13 +189,12 @@ class Plan:
         return True
 
 
-def make_plan(groups: list, options: Options, spans: tuple, in_list: bool) -> Plan:
+def make_plan(groups: list, options: Options, spans: tuple, in_list: bool) -> TablePlan:
     """The plan for groups of parameters, whose spans in memory are as `arrays.memory_spans` tells them.
 
     Gradients come `in_list`, an entry for each group; or without, where there is but one.
     """
     tables, group_of_table, position = [], [], 0
-    hyperparameters = [group.hyperparameters for group in groups]
     spans = np.array(spans, np.int64)
     if _suits(groups):
         for number, group in enumerate(groups):
@@ -288,29 +204,20 @@ def make_plan(groups: list, options: Options, spans: tuple, in_list: bool) -> Pl
             position += len(group.states)
         if len(tables) == 1:
             tables[0].positions = None
-    has_schedules = any(callable(hyper.learning_rate) for hyper in hyperparameters)
-    structure = [_structure_of(group.tree) for group in groups]
+    common = common_parts(groups, tables, group_of_table)
     states = [state for group in groups for state in group.states]
     scalars = [number for number, state in enumerate(states) if not state.leaf.shape]
-    for number, group in enumerate(groups):
-        group.tables = [table for table, owner in zip(tables, group_of_table, strict=True) if owner == number]
-    is_flat = all(entry is _LEAF for entry in structure)
-    looks_late = len(tables) == 1 and not has_schedules and tables[0].has_only_finite is None
+    looks_late = len(tables) == 1 and not common["has_schedules"] and tables[0].has_only_finite is None
     does_more = options.use_ema or options.gradient_accumulation_steps or (tables and tables[0].measure)
-    return Plan(
-        groups,
-        tables,
-        group_of_table,
-        structure,
-        is_flat,
-        scalars,
-        has_schedules,
-        options.global_clipnorm,
-        hyperparameters,
-        [table for table in tables if table.measure is not None],
-        looks_late,
-        memoryview(tables[0].places[GRADIENT]) if tables else None,
-        looks_late and (is_flat or structure == [1]) and not (in_list or scalars or does_more),
+    may_be_one = common["is_flat"] or common["structure"] == [1]
+    return TablePlan(
+        **common,
+        takes_one=looks_late and may_be_one and not (in_list or scalars or does_more),
+        scalars=scalars,
+        global_clipnorm=options.global_clipnorm,
+        measured=[table for table in tables if table.measure is not None],
+        looks_late=looks_late,
+        first_place=memoryview(tables[0].places[GRADIENT]) if tables else None,
     )
 
 
@@ -320,41 +227,6 @@ def _suits(groups):
     return pointers.layout_is_known() and all(
         leaf.array.flags.forc and leaf.array.shape == leaf.shape and type(leaf.array) is np.ndarray for leaf in leaves
     )
-
-
-def _structure_of(tree):
-    """A tree of leaves as `_collect` takes it: lists and dicts of nothing but leaves, by their lengths and keys."""
-    if isinstance(tree, list):
-        return len(tree) if all(isinstance(entry, Leaf) for entry in tree) else [_structure_of(entry) for entry in tree]
-    if isinstance(tree, dict):
-        is_flat = all(isinstance(entry, Leaf) for entry in tree.values())
-        return tuple(tree) if is_flat else {key: _structure_of(entry) for key, entry in tree.items()}
-    return _LEAF if isinstance(tree, Leaf) else None
-
-
-def _collect(grads, structure, gradients):
-    """Append the gradients of the arrays of a tree, in order; False if the structure is another one."""
-    if structure is _LEAF:
-        gradients.append(grads)
-    elif isinstance(structure, int):
-        if type(grads) not in _LISTS or len(grads) != structure:
-            return False
-        gradients += grads
-    elif isinstance(structure, tuple):
-        if type(grads) is not dict or len(grads) != len(structure) or not all(map(grads.__contains__, structure)):
-            return False
-        gradients += map(grads.__getitem__, structure)
-    elif isinstance(structure, list):
-        if type(grads) not in _LISTS or len(grads) != len(structure):
-            return False
-        return all(_collect(*pair, gradients) for pair in zip(grads, structure, strict=True))
-    elif isinstance(structure, dict):
-        if type(grads) is not dict or grads.keys() != structure.keys():
-            return False
-        return all(_collect(grads[key], entry, gradients) for key, entry in structure.items())
-    else:
-        return grads is None
-    return True
 
 
 def _make_tables(states, first_position, hyper, options, spans):
@@ -381,8 +253,8 @@ def _make_table(positions, states, hyper, options, spans):
                 places[row, column] = by_name[name].__array_interface__["data"][0]
     sizes = [state.leaf.size for state in states]
     chunks = chunks_of(sizes)
-    settings, norms = _make_settings(states[0], hyper, options), np.zeros(len(states))
-    table = Table(list(states), arrays, chunks, likenesses, np.array(positions), places, settings, norms)
+    settings, norms = make_settings(states[0], hyper, options), np.zeros(len(states))
+    table = Table(list(states), settings, arrays, chunks, likenesses, np.array(positions), places, norms)
     _add_loops(table, hyper, options, spans)
     return table
 
@@ -447,24 +319,3 @@ def _make_chunks(sizes, length):
         for start in range(0, size, length)
     ]
     return np.array(chunks, np.int64).reshape(-1, 3)
-
-
-def _set_hyperparameters(settings, hyper, is_decayed):
-    for name in ("beta_1", "beta_2", "epsilon", "momentum_decay", "epsilon_root", "nesterov", "decoupled_weight_decay"):
-        settings[name] = getattr(hyper, name)
-    settings["learning_rate"] = math.nan if callable(hyper.learning_rate) else hyper.learning_rate
-    settings["weight_decay"] = hyper.weight_decay if is_decayed else 0.0
-    settings["gradient_limit"] = math.inf if hyper.clipvalue is None else hyper.clipvalue
-    settings["gradient_factor"] = -1.0 if hyper.maximize else 1.0
-    settings["clipnorm"] = math.inf if hyper.clipnorm is None else hyper.clipnorm
-
-
-def _make_settings(state, hyper, options):
-    settings = np.zeros(1, SETTINGS)
-    _set_hyperparameters(settings, hyper, state.is_decayed)
-    settings["gradient_scale"] = 1.0 / (options.loss_scale_factor or 1.0)
-    settings["accumulated_share"] = 1.0 / (options.gradient_accumulation_steps or 1)
-    settings["common_factor"] = 1.0
-    settings["mu_product"] = state.mu_product
-    settings["iterations"] = state.iterations
-    return settings

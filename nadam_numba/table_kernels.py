@@ -125,6 +125,31 @@ def _scalars(record):
     )
 
 
+def _write_next(table, numbers):
+    """Write the numbers of the next step as elements take them; return the product of momentum coefficients with it.
+
+    Parameters
+    ----------
+    table : int
+        The address of its settings.
+    numbers : ndarray, shape (fields of `rule.ElementScalars`,)
+    """
+    mu_product, scalars = _scalars(array_at(table, 1, _SETTINGS)[0])
+    fields = cpu.cast(numbers, Scalars(*scalars))
+    # The last one is true or false.
+    for field in range(len(fields) - 1):
+        numbers[field] = fields[:-1][field]
+    numbers[len(fields) - 1] = fields[-1]
+    return mu_product
+
+
+def _count(table, mu_product):
+    """Note in settings, by their address, that a step has been made, and the product of momentum coefficients then."""
+    settings = array_at(table, 1, _SETTINGS)
+    settings[0]["mu_product"] = mu_product
+    settings[0]["iterations"] += 1
+
+
 def _clipped(scalars, factors, column):
     """The scalars of one array, whose norm has a factor of its own unless there are none."""
     if factors is None:
@@ -188,8 +213,7 @@ def _step(table, like, like_moments, largest_moment, average, accumulated, facto
             start,
             *_clipped(common, factors_of_arrays, column),
         )
-    settings[0]["mu_product"] = mu_product
-    settings[0]["iterations"] += 1
+    count(table, mu_product)
     return -1
 
 
@@ -368,6 +392,8 @@ _scalars_in = jit.scalar(_scalars_in)
 _gradient_at = jit.scalar(_gradient_at, makes_arrays=True)
 _parameter_at = jit.scalar(_parameter_at, makes_arrays=True)
 find_unusual = jit.kernel(_find_unusual, pointers, makes_arrays=True)
+count = jit.kernel(_count, pointers, makes_arrays=True)
+write_next = jit.kernel(_write_next, *_SOURCES, makes_arrays=True)
 _update_in_full = jit.scalar(_update_in_full)
 step = _both(_step, _update=_update_in_full)
 step_bfloat16 = _both(_step, _update=cpu.update_bfloat16_serial)

@@ -5,7 +5,7 @@ import torch
 
 from nadam_numba.dialects import TORCH
 from nadam_numba.gpu_arrays import device, kernels
-from nadam_numba.gpu_arrays.tables import Table, grouped
+from nadam_numba.gpu_arrays.tables import Table, grouped, numbers_of
 from nadam_numba.rule import Scalars
 
 _REAL_DTYPES = {
@@ -39,7 +39,8 @@ def step(rows: list[tuple], gradients: list[torch.Tensor], numbers: list[Scalars
             table = _table(tensors, _REAL_DTYPES[first.dtype], number, tables)
             scalars = list(dict.fromkeys(each for _, _, each in group))
             kinds = {each: kind for kind, each in enumerate(scalars)}
-            table.send([g.data_ptr() for _, g, _ in group], [kinds[each] for _, _, each in group], scalars, stream)
+            kinds_of_group = [kinds[each] for _, _, each in group]
+            table.send([g.data_ptr() for _, g, _ in group], kinds_of_group, numbers_of(scalars, table.dtype), stream)
             table.launch(kernels.update(TORCH.order, table.dtype, False, False, False, False), stream)
 
 
@@ -71,7 +72,7 @@ def launcher(rows: list[tuple], tables: dict):
     def launch(addresses, kinds, scalars):
         with device.on(table.device):
             stream = device.stream(table.device, _stream_of(where))
-            table.send(addresses, kinds, scalars, stream)
+            table.send(addresses, kinds, numbers_of(scalars, table.dtype), stream)
             table.launch(kernels.update(TORCH.order, table.dtype, False, False, False, False), stream)
 
     return launch

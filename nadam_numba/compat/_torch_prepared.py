@@ -9,7 +9,7 @@ from torch.autograd.graph import increment_version
 
 from nadam_numba.arrays import ordered_spans
 
-_gradient_of, _is_sparse, _dtype_of = map(operator.attrgetter, ("grad", "is_sparse", "dtype"))
+_gradient_of, _dtype_of = map(operator.attrgetter, ("grad", "dtype"))
 _MOMENTS = operator.itemgetter("exp_avg"), operator.itemgetter("exp_avg_sq")
 _COUNTS = operator.itemgetter("mu_product"), operator.itemgetter("step")
 
@@ -35,14 +35,17 @@ class Prepared:
         # Tensors that leave the optimizer must not be kept: they are known by their identities, and their places.
         self._launch = launch
         params, _, first_moments, second_moments, products, steps = map(list, zip(*rows, strict=True))
-        self._products, self._steps = torch.stack(products), torch.stack(steps)
-        for state, product, step in zip(optimizer.state.values(), self._products, self._steps, strict=True):
+        products, steps = torch.stack(products), torch.stack(steps)
+        for state, product, step in zip(optimizer.state.values(), products, steps, strict=True):
             state["mu_product"], state["step"] = product, step
+        self._product_dtype, self._products, self._steps = products.dtype, products.numpy(), steps.numpy()
         self._counts = [list(map(get, optimizer.state.values())) for get in _COUNTS]
         self._identities = _identities_of(optimizer)
         lengths = [len(group["params"]) for group in optimizer.param_groups]
         self._group_of = np.repeat(np.arange(len(lengths)), lengths)
-        self._places = _places_of([*params, *first_moments, *second_moments])
+        self._is_one_group, self._of_one_kind = not self._group_of.any(), np.zeros(len(params), np.int64)
+        self._places = _places_of(params)
+        self._moments = [_held(moments) for moments in (first_moments, second_moments)]
         spans = ordered_spans((p.data_ptr(), p.data_ptr() + p.nbytes) for p in params)
         self._starts, self._ends = map(np.array, spans)
         self._bytes = np.array([p.nbytes for p in params])
@@ -76,9 +79,10 @@ class Prepared:
         states = optimizer.state.values()
         if not all(_are(list(map(get, states)), known) for get, known in zip(_COUNTS, self._counts, strict=True)):
             return False
-        written = [*optimizer.state, *(tensor for get in _MOMENTS for tensor in map(get, states))]
-        gradients = list(map(_gradient_of, optimizer.state))
-        if _places_of(written) != self._places or not self._suit(gradients):
+        if [_held(list(map(get, states))) for get in _MOMENTS] != self._moments:
+            return False
+        params, gradients = list(optimizer.state), list(map(_gradient_of, optimizer.state))
+        if _places_of(params) != self._places or not self._suit(gradients):
             return False
         addresses = _addresses(gradients)
         if addresses != self._safe:
@@ -87,14 +91,17 @@ class Prepared:
             self._safe = addresses
         kinds, scalars = self._count(scalars_of)
         self._launch(addresses, kinds, scalars)
-        increment_version(written)
+        increment_version(params)
         return True
 
     def _suit(self, gradients):
         """Whether these are nothing but numbers, in the order that contiguous parameters have."""
-        if set(map(type, gradients)) != {torch.Tensor} or any(map(_is_sparse, gradients)):
+        if set(map(type, gradients)) != {torch.Tensor} or any(map(torch.Tensor.is_neg, gradients)):
             return False
-        if any(map(torch.Tensor.is_neg, gradients)) or not all(map(torch.Tensor.is_contiguous, gradients)):
+        try:
+            if not all(map(torch.Tensor.is_contiguous, gradients)):
+                return False
+        except RuntimeError:  # sparse ones
             return False
         if set(map(_dtype_of, gradients)) != {self._dtype} or list(map(torch.Tensor.numel, gradients)) != self._sizes:
             return False
@@ -107,21 +114,20 @@ class Prepared:
 
     def _count(self, scalars_of):
         """Count a step: of each tensor the kind, and the scalars of each kind."""
-        steps, products = self._steps.numpy(), self._products.numpy()
+        steps, products = self._steps, self._products
         steps += 1.0
-        if self._group_of[-1] == 0 and (steps == steps[0]).all() and (products == products[0]).all():
-            kinds, firsts = np.zeros(steps.size, np.int64), [0]
-        else:
-            together = np.stack([self._group_of, steps, products.astype(np.float64)])
-            _, firsts, kinds = np.unique(together, axis=1, return_index=True, return_inverse=True)
-        scalars = []
-        made = np.empty(len(firsts))
-        for kind, first in enumerate(firsts):
-            of_group = scalars_of[self._group_of[first]]
-            made[kind], numbers = of_group(self._products.dtype, float(steps[first]), float(products[first]))
-            scalars.append(numbers)
-        products[:] = made[kinds.reshape(-1)]
-        return kinds.reshape(-1), scalars
+        if self._is_one_group and (steps.size == 1 or (_are_equal(steps) and _are_equal(products))):
+            products[:], scalars = scalars_of[0](self._product_dtype, float(steps[0]), float(products[0]))
+            return self._of_one_kind, [scalars]
+        together = np.stack([self._group_of, steps, products.astype(np.float64)])
+        _, firsts, kinds = np.unique(together, axis=1, return_index=True, return_inverse=True)
+        made = [
+            scalars_of[self._group_of[first]](self._product_dtype, float(steps[first]), float(products[first]))
+            for first in firsts
+        ]
+        kinds = kinds.reshape(-1)
+        products[:] = np.array([product for product, _ in made])[kinds]
+        return kinds, [scalars for _, scalars in made]
 
 
 def _identities_of(optimizer):
@@ -136,6 +142,15 @@ def _places_of(tensors):
     are_conjugate = any(dtype.is_complex for dtype in dtypes) and any(map(torch.Tensor.is_conj, tensors))
     is_plain = all(map(torch.Tensor.is_contiguous, tensors)) and not are_conjugate
     return _addresses(tensors), list(map(torch.Tensor.numel, tensors)), dtypes, is_plain
+
+
+def _are_equal(numbers):
+    return bool((numbers == numbers[0]).all())
+
+
+def _held(tensors):
+    """Which tensors these are, and where their memory is: what can change of moments, which are of no one else."""
+    return list(map(id, tensors)), _addresses(tensors)
 
 
 def _has_memory(tensor):

@@ -7,6 +7,7 @@ import numpy as np
 from nadam_numba.arrays import Leaf, brief, layout_of, may_share_memory, place
 from nadam_numba.gpu_arrays import device, kernels
 from nadam_numba.gpu_arrays.device import place_of
+from nadam_numba.interfaces import is_marked
 
 # Libraries whose arrays never change, though they may not say so.
 _READ_ONLY = {"jax": "JAX", "jaxlib": "JAX", "tensorflow": "TensorFlow"}
@@ -69,7 +70,7 @@ class GpuLeaf(Leaf):
 
     def array_of_zeros(self):
         """An array of zeros of Numba's, like the parameter."""
-        return self.zeros(self.real_dtype)[: self.size].view(self.dtype).reshape(*self.shape, order=self.order)
+        return self.zeros(self.real_dtype)[: self.size].view(self.dtype).reshape(self.shape, order=self.order)
 
     def empty(self):
         """A flat array of any numbers."""
@@ -181,6 +182,8 @@ def gpu_leaf(name: str, array, path: str) -> GpuLeaf:
     now = place_of(array)
     if now is None:
         raise TypeError(f"{name}={brief(array)} is a {type(array).__name__} that is not on a GPU")
+    if is_marked(array):
+        raise ValueError(f"{name} is marked as conjugate or negative by torch: it must be a tensor of plain numbers")
     order, is_contiguous = layout_of(name, now.memory)
     number = device.device_of(name, address(now.memory))
     return GpuLeaf(name, path, array, now.memory.shape, order, is_contiguous, now.memory, number)
@@ -195,6 +198,7 @@ def gradient_of(name: str, value, leaf: GpuLeaf, spans: tuple) -> GpuGradient | 
         return None
     if isinstance(value, tuple):
         return _rows(name, value, leaf)
+    value = _unmarked(value)
     memory, stream = _place_of_gradient(name, value, leaf)
     if memory.shape != leaf.shape:
         raise ValueError(f"{name} has shape {memory.shape}: its parameter has {leaf.shape}")
@@ -203,6 +207,11 @@ def gradient_of(name: str, value, leaf: GpuLeaf, spans: tuple) -> GpuGradient | 
     is_parameter = leaf.is_contiguous and address(memory) == address(leaf.memory)
     is_safe = is_parameter or not may_share_memory(memory, spans)
     return GpuGradient(value, memory, stream, is_flat and is_safe, address(memory))
+
+
+def _unmarked(value):
+    """The same numbers in memory: a copy, where torch has but marked them as conjugate or negative."""
+    return value.resolve_conj().resolve_neg() if is_marked(value) else value
 
 
 def _place_of_gradient(name, value, leaf):
@@ -237,13 +246,14 @@ def _rows(name, pair, leaf):
     wrong = indices[(indices < 0) | (indices >= leaf.shape[0])]
     if wrong.size:
         raise ValueError(f"{name}[0] has the index {wrong[0]}: it must be in [0, {leaf.shape[0]})")
-    memory, stream = _place_of_gradient(f"{name}[1]", pair[1], leaf)
+    rows = _unmarked(pair[1])
+    memory, stream = _place_of_gradient(f"{name}[1]", rows, leaf)
     shape = (indices.size, *leaf.shape[1:])
     if memory.shape != shape:
         raise ValueError(f"{name}[1] has shape {memory.shape}: it must have {shape}, one row per index")
     if not memory.flags.c_contiguous:
         raise ValueError(f"{name}[1] has strides {memory.strides}: on a GPU rows must be C-contiguous")
-    return GpuRows(pair[1], memory, stream, False, address(memory), indices.astype(np.int64))
+    return GpuRows(rows, memory, stream, False, address(memory), indices.astype(np.int64))
 
 
 def _on_host(name, indices):

@@ -16,6 +16,7 @@ from nadam_numba.interfaces import exported, interface_of, is_exported
 _LEAST_BLOCKS = 1 if SIMULATES else 128
 # Of CUDA's errors.
 _OUT_OF_MEMORY = 2
+_NOTHING = contextlib.nullcontext()
 
 
 class Place(NamedTuple):
@@ -41,7 +42,7 @@ def place_of(array) -> Place | None:
         memory = _memory(
             *described["data"], tuple(described["shape"]), strides and tuple(strides), described["typestr"]
         )
-        return Place(memory, _stream_number(array, described))
+        return Place(memory, stream_number(array, described.get("stream")))
     if is_exported(array):
         return Place(_memory(*exported(array)), 0)
     return None
@@ -60,11 +61,17 @@ def likeness(address: int, shape: tuple, dtype: np.dtype) -> np.ndarray:
     return np.asarray(types.SimpleNamespace(__array_interface__=interface))
 
 
-def _stream_number(array, described):
+def stream_number(array, told) -> int:
+    """The handle of the stream on which an array is written and read, of which its interface tells."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):  # whose interface does not tell
         return torch.cuda.current_stream(array.device).cuda_stream
-    return described.get("stream") or 0
+    return told or 0
+
+
+def is_numbas(array) -> bool:
+    """Whether it is an array of Numba's, which stays where it is."""
+    return hasattr(type(array), "__cuda_ndarray__")
 
 
 def device_of(name: str, address: int) -> int:
@@ -83,7 +90,12 @@ def device_of(name: str, address: int) -> int:
 
 def on(device: int):
     """A context in which arrays are made and kernels launched on a device."""
-    return contextlib.nullcontext() if len(cuda.gpus) == 1 else cuda.gpus[device]
+    return _NOTHING if _count() == 1 else cuda.gpus[device]
+
+
+@functools.cache
+def _count():
+    return len(cuda.gpus)
 
 
 @functools.cache
@@ -165,4 +177,12 @@ def launch(kernel, threads: int, on_stream, *arguments, block: int = kernels.THR
 def launch_blocks(kernel, blocks: int, on_stream, *arguments, shared: int = 0, block: int = kernels.THREADS) -> None:
     """Launch a kernel with so many blocks, or a few more, each of so many threads and bytes of shared memory."""
     if blocks:
-        kernel[max(blocks, _LEAST_BLOCKS), block, on_stream, shared](*arguments)
+        _configured(kernel, max(blocks, _LEAST_BLOCKS), block, on_stream, shared)(*arguments)
+
+
+def _configure(kernel, blocks, block, on_stream, shared):
+    return kernel[blocks, block, on_stream, shared]
+
+
+# The simulator's kernels keep but one configuration.
+_configured = _configure if SIMULATES else functools.lru_cache(256)(_configure)

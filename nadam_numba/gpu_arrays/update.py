@@ -13,8 +13,9 @@ from nadam_numba.gpu_arrays.capture import Counter, check_captured
 from nadam_numba.gpu_arrays.clipping import Clipping
 from nadam_numba.gpu_arrays.device import place_of
 from nadam_numba.gpu_arrays.rows import SortedRows, gathered, scatter, sort_rows, sum_rows
-from nadam_numba.gpu_arrays.tables import Table, grouped
+from nadam_numba.gpu_arrays.tables import Table, grouped, numbers_of
 from nadam_numba.hyperparameters import Hyperparameters, Options
+from nadam_numba.interfaces import is_marked
 from nadam_numba.rule import Scalars
 from nadam_numba.update import NO_UPDATE, LeafState, conditioning, without_decay
 
@@ -23,7 +24,7 @@ _STATE_ROWS = ("first_moment", "second_moment", "largest_moment", "average", "ac
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class _Column:
+class Column:
     """One array's part of a launch.
 
     Attributes
@@ -45,31 +46,42 @@ class _Column:
 class _Touched:
     """Rows of an array that are updated alone."""
 
-    column: _Column
+    column: Column
     state: LeafState
     rows: SortedRows
     is_overwritten: bool
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class _Part:
+class Part:
     """The columns of one table."""
 
     table: Table
-    columns: list[_Column]
+    columns: list[Column]
     stream: object
 
-    def send(self):
+    def send(self) -> None:
+        """Send the columns' gradients and scalars to the device."""
         scalars = list({id(column.scalars): column.scalars for column in self.columns}.values())
         kinds = {id(each): kind for kind, each in enumerate(scalars)}
         gradients = [column.gradient for column in self.columns]
         numbers = [kinds[id(column.scalars)] for column in self.columns]
         steps = [column.state.iterations for column in self.columns]
-        self.table.send(gradients, numbers, scalars, self.stream, steps)
+        self.table.send(gradients, numbers, numbers_of(scalars, self.table.dtype), self.stream, steps)
 
     def has(self, name):
         """Whether its arrays have this array of state."""
         return getattr(self.columns[0].state, name) is not None
+
+    @property
+    def has_bits(self) -> bool:
+        """Whether moments are bits of bfloat16."""
+        return self.columns[0].state.first_moment.dtype == BITS
+
+    def update_kernel(self, order: str, has_factors: bool):
+        """The kernel that makes a step, in this order of operations, with or without factors from clipping."""
+        arrays = self.has("largest_moment"), self.has("average"), self.has("accumulated")
+        return kernels.update(order, self.table.dtype, *arrays, has_factors, self.has_bits)
 
 
 class GpuSteps:
@@ -89,7 +101,7 @@ class GpuSteps:
     def gradient_of(self, name: str, value, leaf: GpuLeaf, spans: tuple) -> GpuGradient | None:
         """As `arrays.gradient_of`; one in the same place as that of the last step is not checked again."""
         last = self._gradients.get(id(leaf))
-        if last is not None and not isinstance(value, (tuple, np.ndarray)):
+        if last is not None and not (isinstance(value, (tuple, np.ndarray)) or is_marked(value)):
             now = place_of(value)
             if now is not None and now.memory is last.memory:
                 return GpuGradient(value, now.memory, now.stream, last.is_flat, last.address)
@@ -110,11 +122,11 @@ class GpuSteps:
         states = [state for state, _, _ in arrays]
         if options.capturable:
             return self._update_captured(arrays, gradients, dialect, options)
-        self._choose_streams(states, gradients)
+        self.choose_streams(_handles(states, gradients))
         _add_largest(arrays, gradients)
         columns, touched, counted, known = [], [], [], {}
         for (state, hyper, learning_rate), gradient in zip(arrays, gradients, strict=True):
-            column = _Column(state)
+            column = Column(state)
             columns.append(column)
             if gradient is None and not _has_sums(state):
                 continue
@@ -131,7 +143,7 @@ class GpuSteps:
             else:
                 column.scalars, column.clipnorm = scalars, hyper.clipnorm
                 column.gradient = self._flat(state.leaf, gradient)
-        parts = self._parts(columns) + self._new_parts([each.column for each in touched])
+        parts = self.parts(columns) + self._new_parts([each.column for each in touched])
         for part in parts:
             part.send()
         self._launch_update(parts, options, dialect)
@@ -150,13 +162,13 @@ class GpuSteps:
     ) -> None:
         """Add the gradients of a micro-step to the sums of the earlier ones."""
         states = [state for state, _, _ in arrays]
-        self._choose_streams(states, gradients)
+        self.choose_streams(_handles(states, gradients))
         scalars = NO_UPDATE._replace(gradient_scale=1.0 / (options.loss_scale_factor or 1.0))
         columns = [
-            _Column(state, scalars, 0 if gradient is None else self._flat(state.leaf, gradient))
+            Column(state, scalars, 0 if gradient is None else self._flat(state.leaf, gradient))
             for state, gradient in zip(states, gradients, strict=True)
         ]
-        for part in self._parts(columns):
+        for part in self.parts(columns):
             part.send()
             part.table.launch(kernels.accumulate(part.table.dtype), part.stream)
 
@@ -165,20 +177,20 @@ class GpuSteps:
         average_momentum, is_overwritten = averaging
         scalars = NO_UPDATE._replace(average_momentum=average_momentum, is_overwritten=is_overwritten)
         # Any address but 0 says that the average is to be moved.
-        parts = self._new_parts([_Column(state, scalars, gradient=1) for state in states])
+        parts = self._new_parts([Column(state, scalars, gradient=1) for state in states])
         for part in parts:
             part.send()
             self._with_parameters(part, kernels.average(part.table.dtype))
 
     def not_finite(self, states: list[LeafState], gradients: list[GpuGradient | None]) -> LeafState | None:
         """The first state whose gradient has an element that is infinite or NaN; waits for the device to tell."""
-        self._choose_streams(states, gradients)
+        self.choose_streams(_handles(states, gradients))
         columns = [
-            _Column(state, gradient=0 if gradient is None else self._flat(state.leaf, gradient))
+            Column(state, gradient=0 if gradient is None else self._flat(state.leaf, gradient))
             for state, gradient in zip(states, gradients, strict=True)
         ]
         found = []
-        for part in self._parts(columns):
+        for part in self.parts(columns):
             marks = device.zeros("marks of gradients", part.table.columns, np.int64, part.table.device)
             part.send()
             part.table.launch(kernels.mark_nonfinite(part.table.dtype), part.stream, device.address_of(marks))
@@ -187,14 +199,18 @@ class GpuSteps:
             found += [column.state for column, mark in zip(part.columns, marked, strict=False) if mark]
         return next((state for state in states if state in found), None)
 
-    def _choose_streams(self, states, gradients, waits=True):
-        """Step on the streams on which gradients are written, after what has been done on others."""
-        wanted = {}
-        for state, gradient in zip(states, gradients, strict=True):
-            if gradient is not None:
-                wanted.setdefault(state.leaf.device, {})[gradient.stream] = True
-        for number, handles in wanted.items():
-            chosen, *others = [device.stream(number, handle) for handle in handles]
+    def choose_streams(self, handles: dict[int, list[int]], waits: bool = True) -> None:
+        """Step on the streams on which gradients are written, after what has been done on others.
+
+        Parameters
+        ----------
+        handles : dict
+            For each device, by its number, the handles of the streams of the gradients there, each once.
+        waits : bool
+            Whether to wait for other streams.
+        """
+        for number, its_handles in handles.items():
+            chosen, *others = [device.stream(number, handle) for handle in its_handles]
             # What is recorded on one stream can wait for nothing else: who records it has waited before.
             if waits:
                 with device.on(number):
@@ -202,7 +218,8 @@ class GpuSteps:
                         device.wait_for(chosen, other)
             self._streams[number] = chosen
 
-    def _stream(self, number):
+    def stream(self, number: int):
+        """The stream on which steps are made on a device."""
         return self._streams.get(number) or device.stream(number, 0)
 
     def _buffer(self, leaf, purpose):
@@ -216,7 +233,7 @@ class GpuSteps:
         """The address of the numbers of a gradient in the order of the state; of zeros, if it is None."""
         if isinstance(gradient, GpuGradient) and gradient.is_flat:
             return gradient.address
-        buffer, stream = self._buffer(leaf, "gradient"), self._stream(leaf.device)
+        buffer, stream = self._buffer(leaf, "gradient"), self.stream(leaf.device)
         with device.on(leaf.device):
             if gradient is None or isinstance(gradient, GpuRows):
                 kernel = kernels.set_zero(leaf.real_dtype)
@@ -229,7 +246,7 @@ class GpuSteps:
         return device.address_of(buffer)
 
     def _touched(self, state, gradient, scalars, clipnorm):
-        leaf, stream = state.leaf, self._stream(state.leaf.device)
+        leaf, stream = state.leaf, self.stream(state.leaf.device)
         with device.on(leaf.device):
             rows = sort_rows(leaf, gradient)
             sums = device.empty(f"rows of {leaf.name}", rows.count * rows.width, leaf.real_dtype, leaf.device)
@@ -239,19 +256,19 @@ class GpuSteps:
             own.accumulated = None
             device.synchronize()
         is_overwritten = scalars.is_overwritten
-        column = _Column(own, scalars._replace(is_overwritten=False), device.address_of(sums), clipnorm)
+        column = Column(own, scalars._replace(is_overwritten=False), device.address_of(sums), clipnorm)
         self._buffers[id(leaf), "rows"] = leaf, sums
         return _Touched(column, state, rows, is_overwritten)
 
     def _put_back(self, touched):
         state = touched.state
         with device.on(state.leaf.device):
-            scatter(touched.column.state, state, touched.rows, self._stream(state.leaf.device))
+            scatter(touched.column.state, state, touched.rows, self.stream(state.leaf.device))
             device.synchronize()
         if touched.is_overwritten:
             state.leaf.overwrite(state.average)
 
-    def _parts(self, columns):
+    def parts(self, columns: list[Column]) -> list[Part]:
         """Columns with their tables, which are made anew only when arrays have changed."""
         if not _are_same(columns, self._tabled):
             groups = _alike(columns)
@@ -266,7 +283,7 @@ class GpuSteps:
         return [self._part(self._make_table(group), group) for group in _alike(columns)]
 
     def _part(self, table, columns):
-        return _Part(table, columns, self._stream(table.device))
+        return Part(table, columns, self.stream(table.device))
 
     def _make_table(self, columns):
         rows = np.zeros((2 + len(_STATE_ROWS), len(columns)), np.int64)
@@ -287,13 +304,13 @@ class GpuSteps:
         """Make a step that needs nothing of the host, once the same one has been made before."""
         states, hypers = [state for state, _, _ in arrays], [hyper for _, hyper, _ in arrays]
         check_captured(states, hypers, gradients)
-        self._choose_streams(states, gradients, waits=False)
+        self.choose_streams(_handles(states, gradients), waits=False)
         _add_largest(arrays, gradients)
         columns = [
-            _Column(state, NO_UPDATE, gradient.address, hyper.clipnorm)
+            Column(state, NO_UPDATE, gradient.address, hyper.clipnorm)
             for state, hyper, gradient in zip(states, hypers, gradients, strict=True)
         ]
-        parts = self._parts(columns)
+        parts = self.parts(columns)
         numbers = {id(state): (id(hyper), state.is_decayed) for state, hyper, _ in arrays}
         kinds = [_kinds(part, numbers) for part in parts]
         if self._counted is not self._tables or kinds != [counter.kinds for counter in self._counters]:
@@ -312,7 +329,7 @@ class GpuSteps:
         """Let replays of a recorded step know hyperparameters that have been set since."""
         hypers = {id(state): hyper for state, hyper, _ in arrays}
         for counter, table in zip(self._counters, self._tables, strict=True):
-            counter.renew(hypers, options, self._stream(table.device))
+            counter.renew(hypers, options, self.stream(table.device))
 
     def catch_up(self) -> int:
         """Let the states know how many steps there were; return how many the host has not known of."""
@@ -323,11 +340,9 @@ class GpuSteps:
         return max([counter.catch_up() for counter in self._counters], default=0)
 
     def _launch_update(self, parts, options, dialect):
-        factors = self._clip(parts, options.global_clipnorm, dialect)
+        factors = self.clip(parts, options.global_clipnorm, dialect)
         for part, place in zip(parts, factors or [0] * len(parts), strict=True):
-            flags = part.has("largest_moment"), part.has("average"), part.has("accumulated"), factors is not None
-            has_bits = part.columns[0].state.first_moment.dtype == BITS
-            self._with_parameters(part, kernels.update(dialect.order, part.table.dtype, *flags, has_bits), place)
+            self._with_parameters(part, part.update_kernel(dialect.order, factors is not None), place)
 
     def _with_parameters(self, part, kernel, extra=0):
         """Launch a kernel that changes parameters; those with gaps are copied to arrays without, and back."""
@@ -340,7 +355,7 @@ class GpuSteps:
             for leaf in strided:
                 copy_strided(leaf, leaf.memory, self._buffer(leaf, "parameter"), part.stream, is_back=True)
 
-    def _clip(self, parts, global_clipnorm, dialect):
+    def clip(self, parts: list[Part], global_clipnorm: float | None, dialect: Dialect) -> list[int] | None:
         """Where the factors are by which the gradients of each part are clipped; None if none are."""
         columns = [column for part in parts for column in part.columns]
         if global_clipnorm is None and all(column.clipnorm is None for column in columns):
@@ -357,7 +372,7 @@ class GpuSteps:
         return [places[id(part)] for part in parts]
 
     def _clip_by_host(self, by_device, parts, global_clipnorm, dialect):
-        """As `_clip` for parts on several devices, whose norms only the host sees together."""
+        """As `clip` for parts on several devices, whose norms only the host sees together."""
         factors = {}
         for group in by_device:
             with device.on(group[0].table.device):
@@ -387,6 +402,15 @@ class GpuSteps:
         if known is None or known.limits != limits:
             known = self._buffers["clipping", number] = Clipping(limits, number)
         return known
+
+
+def _handles(states, gradients):
+    """For each device the handles of the streams of its gradients."""
+    handles = {}
+    for state, gradient in zip(states, gradients, strict=True):
+        if gradient is not None:
+            handles.setdefault(state.leaf.device, {})[gradient.stream] = True
+    return {number: list(each) for number, each in handles.items()}
 
 
 def _kinds(part, numbers):

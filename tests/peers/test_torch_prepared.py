@@ -61,6 +61,21 @@ def test_prepared_steps_have_the_same_bits(dtype, options, made):
     assert made == [True] * 5
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_group_whose_tensors_have_made_different_steps(count, made):
+    ours, theirs = tensors(torch.float32)[:count], tensors(torch.float32)[:count]
+    optimizer, other = NAdam(ours, lr=0.05), general(NAdam(theirs, lr=0.05))
+    generator = torch.Generator().manual_seed(1)
+    for number in range(8):
+        set_gradients(ours, theirs, generator)
+        if number < 3:
+            ours[-1].grad = theirs[-1].grad = None
+        optimizer.step()
+        other.step()
+        assert_same(ours, theirs, optimizer, other)
+    assert made.count(True) >= 3
+
+
 def test_prepared_steps_notice_what_changes(monkeypatch):
     torch_changes.check("cpu", monkeypatch)
 
