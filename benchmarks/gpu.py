@@ -159,6 +159,7 @@ def measure_bandwidth(size, rounds, least=0.02):
 def torch_contenders(shapes):
     """Steps of tensors by torch's optimizers and by ours; each has tensors of its own."""
     import torch
+    from numba import cuda
 
     from nadam_numba.compat.torch import NAdam as TorchNAdam
 
@@ -168,10 +169,14 @@ def torch_contenders(shapes):
             tensor.grad = torch.full_like(tensor, 0.1)
         return made
 
+    native = NAdam([cuda.to_device(np.ones(shape, np.float32)) for shape in shapes])
+    for gradient in native.gradients:
+        gradient.copy_to_device(np.full(gradient.shape, 0.1, np.float32))
     compiled = torch.optim.NAdam(tensors(), foreach=True, capturable=True)
     compiled_step = torch.compile(compiled.step)
     return {
         "compat.torch.NAdam": TorchNAdam(tensors()).step,
+        "NAdam, its own gradients": native.step,
         "torch NAdam foreach": torch.optim.NAdam(tensors(), foreach=True).step,
         "torch Adam fused": torch.optim.Adam(tensors(), fused=True).step,
         "torch.compile NAdam": lambda: compiled_step(),

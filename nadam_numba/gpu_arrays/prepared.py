@@ -6,6 +6,7 @@ the numbers of the step computed, and to send them; all else is left to the gene
 
 import dataclasses
 import operator
+from collections.abc import Callable
 
 import numpy as np
 
@@ -87,8 +88,10 @@ class PreparedPlan(Plan):
         The first of these on each device.
     parameters : list
         The arrays of the leaves.
-    places : Described or None
-        Of these, when the plan was made.
+    look : callable
+        ``look(parameters)`` tells where they are, as far as that may change.
+    places : object
+        What it told when the plan was made.
     gradients : Described or None
         Of the gradients of the last step.
     own : list
@@ -107,7 +110,8 @@ class PreparedPlan(Plan):
     leaves: list[GpuLeaf]
     firsts: list[int]
     parameters: list
-    places: Described | None
+    look: Callable
+    places: object
     gradients: Described | None = None
     own: list = dataclasses.field(default_factory=list)
     addresses: np.ndarray | None = None
@@ -122,7 +126,7 @@ class PreparedPlan(Plan):
     def note(self, grads) -> list | None:
         """Note where the gradients of the groups are; return them, which must live on, or None if one is unusual."""
         gradients = self.collected(grads)
-        if gradients is None or described(self.parameters) != self.places:
+        if gradients is None or self.look(self.parameters) != self.places:
             return None
         if self.own and all(map(operator.is_, gradients, self.own)):
             return gradients
@@ -205,7 +209,8 @@ def make_plan(steps: GpuSteps, groups: list, options: Options, spans: tuple, in_
     owners = [(state, number) for number, group in enumerate(groups) for state in group.states]
     leaves = [state.leaf for state, _ in owners]
     parameters = [leaf.array for leaf in leaves]
-    places = described(parameters)
+    look = _shapes_of if all(map(device.is_numbas, parameters)) else described
+    places = look(parameters)
     is_common = owners and places is not None and _suits(groups, owners, options)
     clips = options.global_clipnorm is not None or any(group["clipnorm"] is not None for group in groups)
     launches = _make_launches(steps, groups, owners, options, clips) if is_common else []
@@ -222,8 +227,14 @@ def make_plan(steps: GpuSteps, groups: list, options: Options, spans: tuple, in_
         leaves=leaves,
         firsts=[devices.index(number) for number in set(devices)],
         parameters=parameters,
+        look=look,
         places=places,
     )
+
+
+def _shapes_of(arrays):
+    """The shapes of Numba's arrays, of which nothing else changes."""
+    return [array.shape for array in arrays]
 
 
 def _suits(groups, owners, options):
