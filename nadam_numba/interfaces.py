@@ -5,6 +5,7 @@ import operator
 import sys
 from typing import NamedTuple
 
+import numpy as np
 from numba import config
 
 _SIMULATES = bool(config.ENABLE_CUDASIM)
@@ -71,13 +72,17 @@ class Described(NamedTuple):
 
 
 def described(arrays: list) -> Described | None:
-    """The description of arrays; None if one is not on a GPU, or has no interface that tells."""
+    """The description of arrays; None if one is not on a GPU, or they are of torch and of others."""
     torch = sys.modules.get("torch")
-    if torch is not None and all(issubclass(kind, torch.Tensor) for kind in set(map(type, arrays))):
+    are_tensors = {torch is not None and issubclass(kind, torch.Tensor) for kind in set(map(type, arrays))}
+    if are_tensors == {True}:
         return described_tensors(torch, arrays)
+    if True in are_tensors:
+        return None
     addresses, others = [], []
     for array in arrays:
-        interface = interface_of(array)
+        # Memory of the host may have an interface, too.
+        interface = None if isinstance(array, np.ndarray) else interface_of(array)
         if interface is None:
             return None
         address, is_readonly = interface["data"]
@@ -93,7 +98,7 @@ def described_tensors(torch, tensors: list) -> Described | None:
     dtypes = list(map(operator.attrgetter("dtype"), tensors))
     try:
         others = [dtypes, list(map(kind.shape.__get__, tensors)), list(map(kind.stride, tensors))]
-        others.append(list(map(kind.is_neg, tensors)))
+        others += [list(map(kind.get_device, tensors)), list(map(kind.is_neg, tensors))]
         if any(dtype.is_complex for dtype in set(dtypes)):
             others.append(list(map(kind.is_conj, tensors)))
         return Described(list(map(kind.data_ptr, tensors)), others, tells_streams=False)
@@ -103,7 +108,12 @@ def described_tensors(torch, tensors: list) -> Described | None:
 
 def is_exported(array) -> bool:
     """Whether DLPack says that an array is on a GPU."""
-    return hasattr(type(array), "__dlpack_device__") and int(array.__dlpack_device__()[0]) == _CUDA
+    if not hasattr(type(array), "__dlpack_device__"):
+        return False
+    try:
+        return int(array.__dlpack_device__()[0]) == _CUDA
+    except (BufferError, RuntimeError, TypeError, ValueError):  # on nothing that DLPack knows
+        return False
 
 
 def exported(array) -> tuple:

@@ -238,6 +238,41 @@ def test_steps_follow_the_streams_of_gradients(monkeypatch):
     assert is_prepared(optimizer)
 
 
+@pytest.mark.skipif(not SIMULATES, reason="the simulator has no streams, so that any numbers will do")
+@pytest.mark.parametrize("are_new", [True, False])
+def test_each_step_waits_for_all_streams(are_new, monkeypatch):
+    from nadam_numba.gpu_arrays import device
+
+    waits, launch = [], device.launch_blocks
+    monkeypatch.setattr(device, "stream", lambda number, handle: handle)
+    monkeypatch.setattr(device, "wait_for", lambda waiting, other: waits.append((waiting, other)))
+    monkeypatch.setattr(
+        device, "launch_blocks", lambda kernel, blocks, stream, *rest, **more: launch(kernel, blocks, 0, *rest, **more)
+    )
+    optimizer = NAdam([Foreign(np.ones(4)), Foreign(np.ones(3))])
+    grads = [Foreign(np.ones(4), 7), Foreign(np.ones(3), 9)]
+    for _ in range(5):
+        optimizer.step([Foreign(np.ones(4), 7), Foreign(np.ones(3), 9)] if are_new else grads)
+        assert is_prepared(optimizer)
+    assert [pair for pair in waits if pair[0] != pair[1]] == [(7, 9)] * 5
+
+
+@pytest.mark.skipif(not SIMULATES, reason="stands for memory of the host that a card can read")
+def test_memory_of_the_host_is_none_of_a_gpu():
+    class Mapped(np.ndarray):
+        @property
+        def __cuda_array_interface__(self):
+            return self.__array_interface__
+
+    array = Foreign(np.ones(3))
+    optimizer = NAdam(array)
+    for _ in range(3):
+        optimizer.step(Foreign(np.ones(3)))
+    assert is_prepared(optimizer)
+    with pytest.raises(TypeError, match="on the host"):
+        optimizer.step(np.ones(3).view(Mapped))
+
+
 def test_one_launch_and_no_look_at_each_array(monkeypatch):
     from nadam_numba.gpu_arrays import device
 
@@ -277,6 +312,18 @@ def test_own_gradients_are_not_looked_at_again(monkeypatch):
         np.testing.assert_allclose(on_host(array), expected, rtol=1e-5)
     optimizer.gradients[0] = on_gpu(np.ones(5, "float32"))
     with pytest.raises(ValueError, match=r"grads\[0\] has shape"):
+        optimizer.step()
+
+
+@pytest.mark.skipif(not SIMULATES, reason="on a card, only other libraries' arrays can change")
+def test_own_gradients_that_have_been_replaced_are_looked_at():
+    optimizer = NAdam([on_gpu(np.ones(9))])
+    foreign = optimizer.gradients[0] = Foreign(np.ones(9))
+    for _ in range(3):
+        optimizer.step()
+    assert is_prepared(optimizer)
+    foreign.__cuda_array_interface__ = foreign.__cuda_array_interface__ | {"shape": (3, 3)}
+    with pytest.raises(ValueError, match=r"grads\[0\] has shape \(3, 3\)"):
         optimizer.step()
 
 

@@ -9,7 +9,7 @@ from torch.autograd.graph import increment_version
 
 from nadam_numba.arrays import ordered_spans
 
-_gradient_of, _dtype_of = map(operator.attrgetter, ("grad", "dtype"))
+_gradient_of, _is_sparse, _dtype_of = map(operator.attrgetter, ("grad", "is_sparse", "dtype"))
 _MOMENTS = operator.itemgetter("exp_avg"), operator.itemgetter("exp_avg_sq")
 _COUNTS = operator.itemgetter("mu_product"), operator.itemgetter("step")
 
@@ -35,17 +35,15 @@ class Prepared:
         # Tensors that leave the optimizer must not be kept: they are known by their identities, and their places.
         self._launch = launch
         params, _, first_moments, second_moments, products, steps = map(list, zip(*rows, strict=True))
-        products, steps = torch.stack(products), torch.stack(steps)
-        for state, product, step in zip(optimizer.state.values(), products, steps, strict=True):
+        self._products, self._steps = torch.stack(products), torch.stack(steps)
+        for state, product, step in zip(optimizer.state.values(), self._products, self._steps, strict=True):
             state["mu_product"], state["step"] = product, step
-        self._product_dtype, self._products, self._steps = products.dtype, products.numpy(), steps.numpy()
         self._counts = [list(map(get, optimizer.state.values())) for get in _COUNTS]
         self._identities = _identities_of(optimizer)
         lengths = [len(group["params"]) for group in optimizer.param_groups]
         self._group_of = np.repeat(np.arange(len(lengths)), lengths)
         self._is_one_group, self._of_one_kind = not self._group_of.any(), np.zeros(len(params), np.int64)
-        self._places = _places_of(params)
-        self._moments = [_held(moments) for moments in (first_moments, second_moments)]
+        self._places = _places_of([*params, *first_moments, *second_moments])
         spans = ordered_spans((p.data_ptr(), p.data_ptr() + p.nbytes) for p in params)
         self._starts, self._ends = map(np.array, spans)
         self._bytes = np.array([p.nbytes for p in params])
@@ -79,10 +77,9 @@ class Prepared:
         states = optimizer.state.values()
         if not all(_are(list(map(get, states)), known) for get, known in zip(_COUNTS, self._counts, strict=True)):
             return False
-        if [_held(list(map(get, states))) for get in _MOMENTS] != self._moments:
-            return False
-        params, gradients = list(optimizer.state), list(map(_gradient_of, optimizer.state))
-        if _places_of(params) != self._places or not self._suit(gradients):
+        written = [*optimizer.state, *(tensor for get in _MOMENTS for tensor in map(get, states))]
+        gradients = list(map(_gradient_of, optimizer.state))
+        if _places_of(written) != self._places or not self._suit(gradients):
             return False
         addresses = _addresses(gradients)
         if addresses != self._safe:
@@ -91,17 +88,14 @@ class Prepared:
             self._safe = addresses
         kinds, scalars = self._count(scalars_of)
         self._launch(addresses, kinds, scalars)
-        increment_version(params)
+        increment_version(written)
         return True
 
     def _suit(self, gradients):
         """Whether these are nothing but numbers, in the order that contiguous parameters have."""
-        if set(map(type, gradients)) != {torch.Tensor} or any(map(torch.Tensor.is_neg, gradients)):
+        if set(map(type, gradients)) != {torch.Tensor} or any(map(_is_sparse, gradients)):
             return False
-        try:
-            if not all(map(torch.Tensor.is_contiguous, gradients)):
-                return False
-        except RuntimeError:  # sparse ones
+        if any(map(torch.Tensor.is_neg, gradients)) or not all(map(torch.Tensor.is_contiguous, gradients)):
             return False
         if set(map(_dtype_of, gradients)) != {self._dtype} or list(map(torch.Tensor.numel, gradients)) != self._sizes:
             return False
@@ -114,16 +108,16 @@ class Prepared:
 
     def _count(self, scalars_of):
         """Count a step: of each tensor the kind, and the scalars of each kind."""
-        steps, products = self._steps, self._products
+        # Their memory may be elsewhere than at the last step, if it has been shared with other processes.
+        steps, products, dtype = self._steps.numpy(), self._products.numpy(), self._products.dtype
         steps += 1.0
         if self._is_one_group and (steps.size == 1 or (_are_equal(steps) and _are_equal(products))):
-            products[:], scalars = scalars_of[0](self._product_dtype, float(steps[0]), float(products[0]))
+            products[:], scalars = scalars_of[0](dtype, float(steps[0]), float(products[0]))
             return self._of_one_kind, [scalars]
         together = np.stack([self._group_of, steps, products.astype(np.float64)])
         _, firsts, kinds = np.unique(together, axis=1, return_index=True, return_inverse=True)
         made = [
-            scalars_of[self._group_of[first]](self._product_dtype, float(steps[first]), float(products[first]))
-            for first in firsts
+            scalars_of[self._group_of[first]](dtype, float(steps[first]), float(products[first])) for first in firsts
         ]
         kinds = kinds.reshape(-1)
         products[:] = np.array([product for product, _ in made])[kinds]
@@ -146,11 +140,6 @@ def _places_of(tensors):
 
 def _are_equal(numbers):
     return bool((numbers == numbers[0]).all())
-
-
-def _held(tensors):
-    """Which tensors these are, and where their memory is: what can change of moments, which are of no one else."""
-    return list(map(id, tensors)), _addresses(tensors)
 
 
 def _has_memory(tensor):

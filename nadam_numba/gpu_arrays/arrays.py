@@ -49,6 +49,7 @@ class GpuLeaf(Leaf):
         now = place_of(self.array)
         if now is None:
             raise ValueError(f"{self.name} is not on GPU {self.device} any more")
+        _check_unmarked(self.name, self.array)
         if now.memory is self.likeness:
             return now.stream
         if not now.memory.flags.writeable:
@@ -182,11 +183,15 @@ def gpu_leaf(name: str, array, path: str) -> GpuLeaf:
     now = place_of(array)
     if now is None:
         raise TypeError(f"{name}={brief(array)} is a {type(array).__name__} that is not on a GPU")
-    if is_marked(array):
-        raise ValueError(f"{name} is marked as conjugate or negative by torch: it must be a tensor of plain numbers")
+    _check_unmarked(name, array)
     order, is_contiguous = layout_of(name, now.memory)
     number = device.device_of(name, address(now.memory))
     return GpuLeaf(name, path, array, now.memory.shape, order, is_contiguous, now.memory, number)
+
+
+def _check_unmarked(name, array):
+    if is_marked(array):
+        raise ValueError(f"{name} is marked as conjugate or negative by torch: it must be a tensor of plain numbers")
 
 
 def gradient_of(name: str, value, leaf: GpuLeaf, spans: tuple) -> GpuGradient | None:

@@ -100,6 +100,10 @@ class PreparedPlan(Plan):
         Of these.
     handles : list of int
         Of their streams.
+    streams : dict
+        For each device, by its number, those on it, each once.
+    is_settled : bool
+        Whether steps are made on these already.
     """
 
     steps: GpuSteps
@@ -116,6 +120,8 @@ class PreparedPlan(Plan):
     own: list = dataclasses.field(default_factory=list)
     addresses: np.ndarray | None = None
     handles: list[int] = dataclasses.field(default_factory=list)
+    streams: dict[int, list[int]] = dataclasses.field(default_factory=dict)
+    is_settled: bool = False
 
     def is_current(self) -> bool:
         """Whether the plan serves the groups as they are; other numbers are taken over."""
@@ -128,15 +134,20 @@ class PreparedPlan(Plan):
         gradients = self.collected(grads)
         if gradients is None or self.look(self.parameters) != self.places:
             return None
-        if self.own and all(map(operator.is_, gradients, self.own)):
-            return gradients
+        if not (self.own and all(map(operator.is_, gradients, self.own))) and not self._accepts(grads, gradients):
+            return None
+        self._choose_streams()
+        return gradients
+
+    def _accepts(self, grads, gradients):
+        """Take the gradients of the groups, and these in a list; False if one is unusual."""
         now = described(gradients)
         if now is None or not (self._are_as_before(gradients, now) or self._take(gradients, now)):
-            return None
+            return False
         trees = [group.gradients if group.has_gradients else None for group in self.groups]
         are_own = all(map(operator.is_, grads, trees)) and all(map(device.is_numbas, gradients))
         self.own = gradients if are_own else []
-        return gradients
+        return True
 
     def _are_as_before(self, gradients, now):
         """Whether the gradients differ from those of the last step by nothing but their numbers."""
@@ -157,12 +168,15 @@ class PreparedPlan(Plan):
             checked = list(map(self._checked, self.leaves, gradients))
             if None in checked:
                 return False
-            self._choose_streams([gradient.stream for gradient in checked])
+            self.handles = [gradient.stream for gradient in checked]
+            self.streams, self.is_settled = self._streams_by_device(), False
         self.gradients, self.addresses = now, np.array(now.addresses)
         return True
 
     def _is_safe(self, leaf, address):
         """Whether a gradient like the last one may be at another address: on the device, and apart from parameters."""
+        if address == 0 and leaf.size:
+            return False
         try:
             is_there = device.device_of(leaf.name, address) == leaf.device
         except ValueError:
@@ -179,15 +193,20 @@ class PreparedPlan(Plan):
         is_usual = type(gradient) is GpuGradient and gradient.is_flat and gradient.array is value
         return gradient if is_usual else None
 
-    def _choose_streams(self, handles):
-        """Step on the streams with these handles, of all gradients."""
+    def _streams_by_device(self):
         by_device = {}
-        for leaf, handle in zip(self.leaves, handles, strict=True):
+        for leaf, handle in zip(self.leaves, self.handles, strict=True):
             by_device.setdefault(leaf.device, {})[handle] = True
-        self.steps.choose_streams({number: list(each) for number, each in by_device.items()})
+        return {number: list(each) for number, each in by_device.items()}
+
+    def _choose_streams(self):
+        """Step on the streams of the gradients; where a device has several, each step waits for the others."""
+        if self.is_settled and all(len(each) == 1 for each in self.streams.values()):
+            return
+        self.steps.choose_streams(self.streams)
         for launch in self.launches:
             launch.part.stream = self.steps.stream(launch.part.table.device)
-        self.handles = handles
+        self.is_settled = True
 
     def step(self) -> bool:
         """Step all arrays."""

@@ -13,6 +13,8 @@ from nadam_numba import NAdam, interfaces  # noqa: E402
 from nadam_numba.gpu_arrays import device  # noqa: E402
 
 DEVICE = "cuda" if HAS_CARD else "cpu"
+# Without a card, the one tensor that is on the host.
+HOST = torch.ones(4, 4)
 TYPES = {torch.float32: "<f4", torch.float64: "<f8", torch.complex64: "<c8", torch.int32: "<i4"}
 
 
@@ -27,12 +29,16 @@ def stream(monkeypatch):
             """What torch says of tensors on a card."""
             if not isinstance(array, torch.Tensor):
                 return interface_of(array)
-            if array.layout != torch.strided:
+            if array.layout != torch.strided or array.is_meta or array is HOST:
                 return None
             strides = tuple(array.element_size() * stride for stride in array.stride())
             described = {"shape": tuple(array.shape), "strides": None if array.is_contiguous() else strides}
             return described | {"data": (array.data_ptr(), False), "typestr": TYPES[array.dtype], "version": 2}
 
+        def get_device(tensor):
+            return -1 if tensor is HOST or tensor.is_meta else 0
+
+        monkeypatch.setattr(torch.Tensor, "get_device", get_device)
         for module in (interfaces, device):
             monkeypatch.setattr(module, "interface_of", interface)
         monkeypatch.setattr(device, "stream_number", lambda array, told: number[0])
@@ -86,9 +92,37 @@ def test_gradients_that_are_but_marked(mark, is_alone, options):
         assert_close([parameter], [expected])
 
 
-def test_parameters_that_are_but_marked():
+@pytest.mark.parametrize("steps", [0, 3])
+def test_parameters_that_are_but_marked(steps):
+    parameter, gradient = tensor(4, dtype=torch.complex64), tensor(4, dtype=torch.complex64, seed=1)
     with pytest.raises(ValueError, match="params is marked as conjugate or negative by torch"):
-        NAdam(tensor(4, dtype=torch.complex64).conj())
+        NAdam(parameter.conj())
+    optimizer = NAdam(parameter)
+    for _ in range(steps):
+        optimizer.step(gradient)
+    before = parameter.clone()
+    parameter.data = parameter.data.conj()
+    with pytest.raises(ValueError, match="params is marked as conjugate or negative by torch"):
+        optimizer.step(gradient)
+    assert torch.equal(parameter.conj(), before)
+
+
+def test_tensors_among_other_arrays(stream):
+    from numba import cuda  # noqa: TID251
+
+    def make():
+        optimizer = NAdam([tensor(3, dtype=torch.complex64), cuda.to_device(np.ones(2))], learning_rate=0.1)
+        return optimizer, [state.leaf.array for state in optimizer.states]
+
+    (optimizer, arrays), (other, others) = make(), make()
+    other.register_step_pre_hook(lambda optimizer, args, kwargs: None)  # the general way
+    gradient, rest = tensor(3, dtype=torch.complex64, seed=1), cuda.to_device(np.ones(2))
+    for number in range(6):
+        stream[0] = number // 3
+        for each in (optimizer, other):
+            each.step([gradient.conj() if number in (2, 3) else gradient, rest])
+    assert torch.equal(arrays[0], others[0])
+    np.testing.assert_array_equal(arrays[1].copy_to_host(), others[1].copy_to_host())
 
 
 def test_whatever_changes_of_a_tensor():
@@ -110,13 +144,10 @@ def test_whatever_changes_of_a_tensor():
     for _ in range(3):
         step()
     assert is_prepared(optimizer)
-    for wrong in (
-        gradient.reshape(-1),
-        gradient.reshape(2, 8),
-        gradient.double(),
-        gradient.to_sparse(),
-        gradient.int(),
-    ):
+    others = gradient.reshape(-1), gradient.reshape(2, 8), gradient.double(), gradient.to_sparse(), gradient.int()
+    for wrong in (*others, HOST, torch.ones(4, 4, device="meta")):
+        while not is_prepared(optimizer):
+            step()
         with pytest.raises((TypeError, ValueError), match="grads"):
             optimizer.step(wrong)
         assert_close([parameter], [expected])

@@ -76,6 +76,36 @@ def test_one_group_whose_tensors_have_made_different_steps(count, made):
     assert made.count(True) >= 3
 
 
+def test_counts_whose_memory_has_been_shared(made):
+    ours, theirs = tensors(torch.float32, SHAPES[:3]), tensors(torch.float32, SHAPES[:3])
+    optimizer, other = NAdam(ours, lr=0.05), general(NAdam(theirs, lr=0.05))
+    generator = torch.Generator().manual_seed(1)
+    for number in range(6):
+        set_gradients(ours, theirs, generator)
+        optimizer.step()
+        other.step()
+        if number == 2:  # as sending it to another process does
+            optimizer.state[ours[0]]["step"].share_memory_()
+            optimizer.state[ours[0]]["mu_product"].share_memory_()
+        assert_same(ours, theirs, optimizer, other)
+    assert made.count(True) >= 3
+
+
+def test_layouts_of_moments_that_change_in_place(made):
+    ours, theirs = tensors(torch.float32, [(3, 3)]), tensors(torch.float32, [(3, 3)])
+    optimizer, other = NAdam(ours, lr=0.05), general(NAdam(theirs, lr=0.05))
+    generator = torch.Generator().manual_seed(1)
+    for number in range(6):
+        set_gradients(ours, theirs, generator)
+        if number == 3:
+            for each, stepped in ((ours, optimizer), (theirs, other)):
+                stepped.state[each[0]]["exp_avg"].t_()
+        optimizer.step()
+        other.step()
+        assert_same(ours, theirs, optimizer, other)
+    assert not all(made)
+
+
 def test_prepared_steps_notice_what_changes(monkeypatch):
     torch_changes.check("cpu", monkeypatch)
 
@@ -103,6 +133,8 @@ def test_versions_count(made):
         set_gradients(ours, ours, generator)
         optimizer.step()
         assert [tensor._version for tensor in ours] == [number + 1] * 2
+        moments = [state[name]._version for state in optimizer.state.values() for name in ("exp_avg", "exp_avg_sq")]
+        assert moments == [number + 1] * 4
     assert made == [True] * 3
 
 
