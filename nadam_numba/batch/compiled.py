@@ -120,7 +120,8 @@ def solve_in_threads(problem, objective, functions, outcome, exceptions, threads
                 signal[0] = Stop.TIME_LIMIT.code
     except KeyboardInterrupt:
         signal[0] = Stop.INTERRUPTED.code
-        all_ended.wait()
+        while running:  # the interrupt may have left the lock of the event taken
+            time.sleep(_LOOK_SECONDS)
     watch.show(sum(finished))
     if failures:
         raise failures[0]

@@ -305,15 +305,26 @@ _open_textbook = jit.kernel(_open_textbook, *SOURCES)
 
 @functools.cache
 def compiled(run, evaluate):
-    """Compile a run for a way to evaluate objectives."""
+    """Compile a run for a way to evaluate objectives, which becomes a part of the loops alone."""
+    once = _apart(evaluate)
     if run is run_auto_alone:
-        return jit.inlined_driver(run, _evaluate=evaluate, _run=compiled(run_auto, evaluate))
+        return jit.inlined_driver(run, _evaluate=once, _run=compiled(run_auto, evaluate))
     if run is run_auto:
         iterate = jit.inlined_driver(auto.iterate, _evaluate=evaluate)
     else:
         # In one thread, for there are others beside.
         iterate = jit.driver(textbook.iterate, _evaluate=evaluate, _move=textbook.MOVES[False])
-    return jit.inlined_driver(run, _evaluate=evaluate, _iterate=iterate)
+    return jit.inlined_driver(run, _evaluate=once, _iterate=iterate)
+
+
+@functools.cache
+def _apart(evaluate):
+    """A way to evaluate objectives that is compiled once, not wherever it is called."""
+    return jit.driver(_evaluate_apart, _evaluate=evaluate)
+
+
+def _evaluate_apart(fun, jac, args, x, gradient, limit, room):
+    return _evaluate(fun, jac, args, x, gradient, limit, room)
 
 
 def make_run(objective, switches, options, x):
