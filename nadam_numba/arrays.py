@@ -10,7 +10,9 @@ import numpy as np
 
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "complex64", "complex128"))
 _ALLOWED_DTYPES = "float32, float64, complex64 or complex128"
-_CACHE_LINE = 64
+_CACHE_LINE, _PAGE = 64, 4096
+# How far vectors of more than a page are moved to lie apart, at most: a hundredth of their length, or some lines.
+_SOME_LINES = 8 * _CACHE_LINE
 
 ArrayTree = np.ndarray | list | tuple | dict | None
 
@@ -73,17 +75,17 @@ class Leaf:
 
     # Flat arrays of its state, where it lies itself.
 
-    def zeros(self, dtype):
-        """A flat array of zeros."""
-        return zeros(self.size, dtype)
+    def zeros(self, dtype, beside=()):
+        """A flat array of zeros; `beside` has the flat arrays that a step goes through together with it."""
+        return zeros(self.size, dtype, (self.array, *beside))
 
-    def elements(self):
+    def elements(self, beside=()):
         """A flat copy of the array."""
-        return self.copy_of(self.flatten(self.array))
+        return self.copy_of(self.flatten(self.array), beside)
 
-    def copy_of(self, flat):
+    def copy_of(self, flat, beside=()):
         """A copy of a flat array."""
-        own = zeros(flat.size, flat.dtype)
+        own = self.zeros(flat.dtype, beside)
         own[:] = flat
         return own
 
@@ -91,9 +93,9 @@ class Leaf:
         """A flat array in NumPy's memory."""
         return flat
 
-    def from_host(self, elements):
+    def from_host(self, elements, beside=()):
         """The flat array of these numbers, which are in NumPy's memory and its own."""
-        return self.copy_of(elements)
+        return self.copy_of(elements, beside)
 
     def value(self):
         """The array in NumPy's memory."""
@@ -141,16 +143,34 @@ def parameter_tree(name, params, leaf_of=None):
     return tree
 
 
-def zeros(size, dtype):
-    """A vector of zeros that begins with a cache line.
+def zeros(size, dtype, beside=()):
+    """A vector of zeros that begins with a cache line, apart from other arrays in their pages.
 
-    NumPy's begin 16 bytes into one: then every other vector of the processor's lies in two lines, and a step of arrays
-    in the cache takes up to twice as long.
+    To a processor, what it reads might be what it has just written wherever the two have the same place in their pages,
+    and it waits until it knows. So a loop that writes one array and reads another, a few lines ahead of the first in
+    its pages, takes up to twice as long: as it happens with NumPy's arrays, the longest ones more often than not.
+
+    Parameters
+    ----------
+    size : int
+    dtype : dtype
+    beside : sequence of ndarray
+        Those that a loop goes through together with it.
     """
     length = size * np.dtype(dtype).itemsize
-    buffer = np.zeros(length + _CACHE_LINE, np.uint8)
-    start = -buffer.__array_interface__["data"][0] % _CACHE_LINE
+    reach = min(max(length // 100, _SOME_LINES), _PAGE - _CACHE_LINE) if beside and length > _PAGE else 0
+    buffer = np.zeros(length + reach + _CACHE_LINE, np.uint8)
+    start = -_address(buffer) % _CACHE_LINE
+    if reach:
+        # Of two places in their pages, this is half a page where they are the same, 0 where they are furthest apart.
+        others = [_address(array) - _address(buffer) for array in beside]
+        starts = range(start, start + reach + 1, _CACHE_LINE)
+        start = min(starts, key=lambda start: max([abs((start - other) % _PAGE - _PAGE // 2) for other in others]))
     return buffer[start : start + length].view(dtype)
+
+
+def _address(array):
+    return array.__array_interface__["data"][0]
 
 
 def leaves(tree):

@@ -117,12 +117,12 @@ def _nadam_init(
             if lower_bounds[i] > upper_bounds[i]:
                 raise ValueError("lower must not be above upper", lower_bounds[i], upper_bounds[i])
     return NAdamState(
-        np.zeros(x.size, x.dtype),
-        np.zeros(x.size, x.dtype),
+        _zeros_beside(x, _PAGE // 4),
+        _zeros_beside(x, _PAGE // 2),
         np.zeros(1, np.int64),
         np.ones(1, np.float64),
         rates,
-        np.zeros(x.size if amsgrad else 0, x.dtype),
+        _zeros_beside(x, _PAGE * 3 // 4) if amsgrad else np.zeros(0, x.dtype),
         lower_bounds,
         upper_bounds,
         float(beta_1),
@@ -132,6 +132,21 @@ def _nadam_init(
         0.0 if decoupled_weight_decay else float(weight_decay),
         float(weight_decay) if decoupled_weight_decay else 0.0,
     )
+
+
+_PAGE = 4096
+
+
+def _zeros_beside(x, distance):
+    """Zeros for each number of `x`; if they are many, at a place in their pages that is so many bytes behind that of x.
+
+    `arrays.zeros` tells why.
+    """
+    if x.size * x.itemsize < 100 * _PAGE:
+        return np.zeros(x.size, x.dtype)
+    memory = np.zeros(x.size + _PAGE // x.itemsize, x.dtype)
+    start = (x.ctypes.data + distance - memory.ctypes.data) % _PAGE // x.itemsize
+    return memory[start : start + x.size]
 
 
 _TOO_MANY_DIMENSIONS = "learning_rate, lower and upper must be numbers or vectors"
@@ -231,6 +246,7 @@ def _nadam_step(x, gradient, state):
 
 
 _check_hyperparameters = jit.scalar(hyperparameters.check_in_compiled_code, makes_arrays=True)
+_zeros_beside = jit.scalar(_zeros_beside, makes_arrays=True)
 nadam_init = jit.kernel(_nadam_init, hyperparameters, makes_arrays=True)
 nadam_step = jit.kernel(_nadam_step, rule, cpu, is_inlined=True)
 

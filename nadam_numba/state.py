@@ -120,9 +120,10 @@ def checked_leaf(name: str, data: Mapping, leaf: Leaf, options: Options) -> Leaf
     if options.state_dtype is not None:
         arrays |= {key: _bits(arrays[key]) for key in MOMENTS if arrays[key] is not None}
     mu_product = data["mu_product"]
-    return LeafState(
+    return LeafState.of_copies(
         leaf,
-        **{key: None if array is None else leaf.from_host(array) for key, array in arrays.items()},
+        arrays,
+        leaf.from_host,
         iterations=checked_count(f"{name}['iterations']", data["iterations"]),
         mu_product=real_number(f"{name}['mu_product']", mu_product, "a number in [0, 1]", lambda v: 0.0 <= v <= 1.0),
         is_decayed=true_or_false(f"{name}['is_decayed']", data["is_decayed"]),

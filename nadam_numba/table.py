@@ -263,7 +263,7 @@ def _state_arrays(state, hyper):
     """The arrays of a state by name, with the one that amsgrad will need; the state itself gets it with the step."""
     arrays = {name: getattr(state, name) for name in STATE_ARRAYS}
     if hyper.amsgrad and state.largest_moment is None:
-        arrays["largest_moment"] = state.leaf.zeros(state.second_moment.dtype)
+        arrays["largest_moment"] = state.largest_of_zeros()
     return arrays
 
 

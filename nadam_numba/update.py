@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -41,8 +42,8 @@ class LeafState:
     """
 
     leaf: Leaf
-    first_moment: np.ndarray
-    second_moment: np.ndarray
+    first_moment: np.ndarray | None = None
+    second_moment: np.ndarray | None = None
     largest_moment: np.ndarray | None = None
     average: np.ndarray | None = None
     accumulated: np.ndarray | None = None
@@ -55,17 +56,40 @@ class LeafState:
     def fresh(cls, leaf: Leaf, options: Options, group: int = 0) -> "LeafState":
         """The state before the first step; `group` is the number of the group that the array is in."""
         dtype = leaf.real_dtype if options.state_dtype is None else bfloat16.BITS
-        zeros = [leaf.zeros(dtype) for _ in range(2)]
-        # The average takes the value of the parameter in the first step, if the step reaches it.
-        average = leaf.elements() if options.use_ema else None
-        accumulated = leaf.zeros(leaf.real_dtype) if options.gradient_accumulation_steps else None
-        return cls(leaf, *zeros, average=average, accumulated=accumulated, seed=seed_of(leaf, group))
+        state = cls(leaf, seed=seed_of(leaf, group))
+        state.first_moment = leaf.zeros(dtype, state.arrays)
+        state.second_moment = leaf.zeros(dtype, state.arrays)
+        if options.use_ema:
+            # The average takes the value of the parameter in the first step, if the step reaches it.
+            state.average = leaf.elements(state.arrays)
+        if options.gradient_accumulation_steps:
+            state.accumulated = leaf.zeros(leaf.real_dtype, state.arrays)
+        return state
+
+    @classmethod
+    def of_copies(cls, leaf: Leaf, arrays: dict, copy: Callable, **others) -> "LeafState":
+        """A state of copies of `arrays`, by name, each made by ``copy(array, beside)``; and of other attributes."""
+        state = cls(leaf, **others)
+        for name in STATE_ARRAYS:
+            if arrays[name] is not None:
+                setattr(state, name, copy(arrays[name], state.arrays))
+        return state
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """Its arrays, without those that are None."""
+        return [array for array in (getattr(self, name) for name in STATE_ARRAYS) if array is not None]
 
     def copy(self) -> "LeafState":
         """The same with arrays of its own, but for the parameter."""
-        arrays = {name: getattr(self, name) for name in STATE_ARRAYS}
-        copies = {name: None if array is None else self.leaf.copy_of(array) for name, array in arrays.items()}
-        return dataclasses.replace(self, **copies)
+        attributes = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        arrays = {name: attributes.pop(name) for name in STATE_ARRAYS}
+        leaf = attributes.pop("leaf")
+        return self.of_copies(leaf, arrays, leaf.copy_of, **attributes)
+
+    def largest_of_zeros(self) -> np.ndarray:
+        """What amsgrad's largest moment is before the first step."""
+        return self.leaf.zeros(self.second_moment.dtype, self.arrays)
 
 
 def seed_of(leaf: Leaf, group: int) -> int:
@@ -223,7 +247,7 @@ def _apply(update, dialect, options):
     """Step one array and its state in place."""
     state, gradient, scalars = update.state, update.gradient, update.scalars
     if update.hyper.amsgrad and state.largest_moment is None:
-        state.largest_moment = state.leaf.zeros(state.second_moment.dtype)
+        state.largest_moment = state.largest_of_zeros()
     if isinstance(gradient, Rows):
         gradient = _clipped(update, dialect)
         scalars = scalars._replace(gradient_scale=1.0, gradient_limit=math.inf, gradient_factor=1.0)

@@ -66,6 +66,17 @@ def test_from_python_with_every_hyperparameter_in_float32():
     assert state.iterations[0] == 30
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_moments_of_long_arrays_lie_apart_in_their_pages(dtype):
+    x = np.ones(500_000 // np.dtype(dtype).itemsize, dtype)
+    state = nadam_init(x, amsgrad=True)
+    moments = state.first_moment, state.second_moment, state.largest_moment
+    assert [(moment.ctypes.data - x.ctypes.data) % 4096 for moment in moments] == [1024, 2048, 3072]
+    assert not any(moment.any() for moment in moments)
+    assert [moment.size for moment in moments] == [x.size] * 3
+    assert numba.typeof(state) == numba.typeof(nadam_init(np.ones(3, dtype)))
+
+
 def test_learning_rate_can_be_changed_between_steps():
     x, y = np.array([0.5]), np.array([0.5])
     state, optimizer = nadam_init(x, learning_rate=0.1), NAdam(y, learning_rate=0.1)

@@ -438,7 +438,7 @@ class _OptimizerV2:
         for name in self._slot_names:
             for state in states:
                 if getattr(state, _SLOTS[name]) is None:
-                    state.largest_moment = state.leaf.zeros(state.second_moment.dtype)
+                    state.largest_moment = state.largest_of_zeros()
                 self._slots.setdefault((name, state))
 
     def _transformed(self, pairs, is_aggregated):

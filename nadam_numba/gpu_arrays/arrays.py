@@ -65,7 +65,9 @@ class GpuLeaf(Leaf):
         now = place_of(array)
         return now is not None and place(now.memory) == place(self.memory)
 
-    def zeros(self, dtype):
+    # On a card, it does not matter where arrays lie that kernels go through together.
+
+    def zeros(self, dtype, beside=()):
         """A flat array of zeros for its state."""
         return device.zeros(f"the state of {self.name}", self.size, dtype, self.device)
 
@@ -77,7 +79,7 @@ class GpuLeaf(Leaf):
         """A flat array of any numbers."""
         return device.empty(f"a copy of {self.name}", self.size, self.real_dtype, self.device)
 
-    def elements(self):
+    def elements(self, beside=()):
         """A flat copy of the array."""
         flat = self.empty()
         with device.on(self.device):
@@ -86,7 +88,7 @@ class GpuLeaf(Leaf):
             device.synchronize()
         return flat
 
-    def copy_of(self, flat):
+    def copy_of(self, flat, beside=()):
         """A copy of a flat array."""
         copied = device.empty(f"a copy of {self.name}", self.size, flat.dtype, self.device)
         with device.on(self.device):
@@ -99,7 +101,7 @@ class GpuLeaf(Leaf):
         with device.on(self.device):
             return device.fetched(flat)[: self.size]
 
-    def from_host(self, elements: np.ndarray):
+    def from_host(self, elements: np.ndarray, beside=()):
         """A flat array of these numbers."""
         return device.sent(f"the state of {self.name}", elements, self.device)
 

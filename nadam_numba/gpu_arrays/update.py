@@ -451,7 +451,7 @@ def _has_sums(state):
 def _add_largest(arrays, gradients):
     """Add the array that amsgrad needs to the states that have none; to all of them, or to none."""
     added = [
-        (state, state.leaf.zeros(state.second_moment.dtype))
+        (state, state.largest_of_zeros())
         for (state, hyper, _), gradient in zip(arrays, gradients, strict=True)
         if hyper.amsgrad and state.largest_moment is None and gradient is not None
     ]
