@@ -29,6 +29,8 @@ import numpy as np
 
 # How many random combinations of options the live tests try for each peer.
 COMBINATIONS = int(os.environ.get("COMBINATIONS", "50"))
+# How many steps the live tests make with each case.
+STEPS = int(os.environ.get("STEPS", "200"))
 
 INF = float("inf")
 
@@ -103,7 +105,7 @@ PROBLEMS = {
 }
 
 
-def data(case, steps=200):
+def data(case, steps=STEPS):
     """The parameters and the gradients of a case."""
     return PROBLEMS[case["problem"]](case["seed"], steps)
 
