@@ -58,6 +58,7 @@ def apart(addresses):
     return min(min((a - b) % page, (b - a) % page) for a, b in itertools.combinations(addresses, 2))
 
 
+@needs_compiler
 @pytest.mark.parametrize("place", [0, 16, 1000, 2040, 4080])
 @pytest.mark.parametrize(
     ("size", "at_least"),
