@@ -85,7 +85,7 @@ class Leaf:
 
     def copy_of(self, flat, beside=()):
         """A copy of a flat array."""
-        own = self.zeros(flat.dtype, beside)
+        own = zeros(flat.size, flat.dtype, (self.array, *beside))
         own[:] = flat
         return own
 
@@ -146,9 +146,10 @@ def parameter_tree(name, params, leaf_of=None):
 def zeros(size, dtype, beside=()):
     """A vector of zeros that begins with a cache line, apart from other arrays in their pages.
 
-    To a processor, what it reads might be what it has just written wherever the two have the same place in their pages,
-    and it waits until it knows. So a loop that writes one array and reads another, a few lines ahead of the first in
-    its pages, takes up to twice as long: as it happens with NumPy's arrays, the longest ones more often than not.
+    NumPy's begin 16 bytes into a line: then every other vector of the processor's lies in two lines. And to a
+    processor, what it reads might be what it has just written wherever the two have the same place in their pages, and
+    it waits until it knows: a loop that reads one array, and writes another a few lines ahead of it in their pages, is
+    held up. `benchmarks/places.py` measures by how much.
 
     Parameters
     ----------
@@ -164,8 +165,8 @@ def zeros(size, dtype, beside=()):
     if reach:
         # Of two places in their pages, this is half a page where they are the same, 0 where they are furthest apart.
         others = [_address(array) - _address(buffer) for array in beside]
-        starts = range(start, start + reach + 1, _CACHE_LINE)
-        start = min(starts, key=lambda start: max([abs((start - other) % _PAGE - _PAGE // 2) for other in others]))
+        places = range(start, start + reach + 1, _CACHE_LINE)
+        start = min(places, key=lambda place: max([abs((place - other) % _PAGE - _PAGE // 2) for other in others]))
     return buffer[start : start + length].view(dtype)
 
 

@@ -72,7 +72,8 @@ def _nadam_init(
     Parameters
     ----------
     x : ndarray, shape (n,)
-        float32 or float64; only its size and dtype matter.
+        float32 or float64. Its numbers are not read, but where it is: the moments of a long array are laid apart from
+        it in their pages, where they do not hold up its steps.
     learning_rate : float or ndarray, shape (k,), optional
         An array has the rates of the first k steps, of which the last one holds from then on. That of a schedule is
         ``nadam_numba.schedules.rates(schedule, range(k))``.

@@ -1,5 +1,6 @@
 """Memory: a step takes none besides the arrays of the state."""
 
+import copy
 import itertools
 import tracemalloc
 
@@ -75,7 +76,7 @@ def test_the_state_lies_at_cache_lines_and_apart_in_its_pages(size, at_least, pl
         optimizer.step(np.ones(size))
     taken_over = NAdam(parameters, **options)
     taken_over.load_state_dict(optimizer.state_dict())
-    for each in (optimizer, taken_over):
+    for each in (optimizer, taken_over, copy.copy(optimizer)):
         _, *state = addresses(each)
         assert len(state) == 5
         assert all(address % 64 == 0 for address in state)

@@ -505,7 +505,8 @@ class NAdam(metaclass=_FormByParameters):
             # One at a time: a parameter that is there twice is updated twice.
             state = self.state[p]
             if not state:
-                state.update(step=0.0, mu_product=1.0, exp_avg=_zeros(p.leaf), exp_avg_sq=_zeros(p.leaf))
+                state.update(step=0.0, mu_product=1.0, exp_avg=_zeros(p.leaf))
+                state["exp_avg_sq"] = _zeros(p.leaf, [state["exp_avg"]])
             leaf_state = LeafState(
                 p.leaf,
                 *(p.leaf.flatten(state[key]) for key in _MOMENTS),
@@ -642,8 +643,8 @@ def _registered(hooks, hook, prepend):
     return handle
 
 
-def _zeros(leaf):
-    return leaf.unflatten(leaf.zeros(leaf.real_dtype))
+def _zeros(leaf, beside=()):
+    return leaf.unflatten(leaf.zeros(leaf.real_dtype, beside))
 
 
 def _loaded(name, value, leaf):

@@ -29,7 +29,7 @@ import numpy as np
 
 # How many random combinations of options the live tests try for each peer.
 COMBINATIONS = int(os.environ.get("COMBINATIONS", "50"))
-# How many steps the live tests make with each case.
+# How many steps the live tests make with each case, where they do not say otherwise; those of Keras need 30.
 STEPS = int(os.environ.get("STEPS", "200"))
 
 INF = float("inf")
