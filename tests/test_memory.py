@@ -35,7 +35,7 @@ def test_steps_take_the_memory_of_the_state_and_one_percent(name, shape):
     parameters, gradients = np.ones(shape, np.float32), np.ones(shape, np.float32)
     arrays = [parameters] if len(shape) == 1 else list(parameters)
     grads = [gradients] if len(shape) == 1 else list(gradients)
-    per_array = 4_000 * len(arrays)  # of Python's own objects
+    of_python = 20_000 + 4_000 * len(arrays)  # objects that an optimizer, a step and an array make
     tracemalloc.start()
     try:
         optimizer = NAdam(arrays, **options)
@@ -44,7 +44,7 @@ def test_steps_take_the_memory_of_the_state_and_one_percent(name, shape):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak <= 1.01 * count * parameters.nbytes + per_array
+    assert peak <= 1.01 * count * parameters.nbytes + of_python
     assert peak >= count * parameters.nbytes  # it is seen at all
 
 
